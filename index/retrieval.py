@@ -1,0 +1,112 @@
+"""From the interests of one user, or from one item, to candidates.
+
+On an exact index the answer is *the* top n by maximum over interests: whatever is excluded, with
+equal scores in item-row order also where the cut falls among them. Hence a shorter answer is a
+prefix of a longer one.
+"""
+
+import numpy as np
+
+from index.item_index import Floats, ItemIndex, Mask, Rows, SearchResult
+from index.merging import Candidates, merge_interests
+
+MAX_OVERFETCH = 4096
+"""Above so many excluded rows a selector in the search costs less than fetching more."""
+
+WIDENING = 4
+"""How much more is fetched when equal scores reach beyond what was fetched."""
+
+
+def retrieve(
+    item_index: ItemIndex,
+    interests: Floats,
+    n: int,
+    *,
+    excluded: Rows,
+    allowed: Mask | None = None,
+) -> Candidates:
+    """Find the n items whose best inner product with any interest is largest.
+
+    Args:
+        item_index: What to search.
+        interests: Shape (k, d), float32.
+        n: Candidates wanted, at least 1.
+        excluded: Rows not wanted, in any order; repeated ones and -1 (unknown item) do no harm.
+            Shape (m,), int64.
+        allowed: True for the rows that are wanted. Shape (n_items,), bool. None = all.
+
+    Returns:
+        n candidates, or as many as the catalog has under these conditions.
+
+    Raises:
+        ValueError: ``n`` is below 1 or a shape does not fit.
+    """
+    if n < 1:
+        raise ValueError(f"n is {n}, expected at least 1")
+    excluded = np.unique(excluded[excluded >= 0])
+    if allowed is not None or len(excluded) > MAX_OVERFETCH:
+        allowed = np.ones(item_index.n_items, dtype=np.bool_) if allowed is None else allowed.copy()
+        allowed[excluded] = False
+        excluded = excluded[:0]
+        reachable = int(np.count_nonzero(allowed))
+    else:
+        reachable = item_index.n_items
+    n = min(n, reachable - len(excluded))
+    if n < 1:
+        return _nothing()
+    # One more than can be needed: its score tells whether the cut falls among equal scores.
+    fetch = n + len(excluded) + 1
+    while True:
+        fetch = min(fetch, reachable)
+        result = item_index.search(interests, fetch, allowed=allowed)
+        merged = merge_interests(result)
+        if len(excluded):
+            merged = merged.take(~np.isin(merged.rows, excluded))
+        if fetch == reachable or _is_settled(result, merged, n):
+            return merged.take(slice(n))
+        fetch *= WIDENING
+
+
+def similar_items(
+    item_index: ItemIndex,
+    item_vectors: Floats,
+    row: int,
+    n: int,
+    *,
+    excluded: Rows | None = None,
+    allowed: Mask | None = None,
+) -> Candidates:
+    """Find the n items nearest to an item by inner product; the item itself is left out.
+
+    Args:
+        item_index: What to search.
+        item_vectors: Unit-length vectors. Shape (n_items, d), float32.
+        row: The item.
+        n: Candidates wanted, at least 1.
+        excluded: Rows not wanted. Shape (m,), int64.
+        allowed: See ``retrieve``.
+
+    Returns:
+        n candidates, or as many as there are; their interest is 0.
+
+    Raises:
+        ValueError: See ``retrieve``.
+    """
+    itself = np.array([row], dtype=np.int64)
+    unwanted = itself if excluded is None else np.concatenate((itself, excluded))
+    query = item_vectors[row][np.newaxis]
+    return retrieve(item_index, query, n, excluded=unwanted, allowed=allowed)
+
+
+def _is_settled(result: SearchResult, merged: Candidates, n: int) -> bool:
+    """Tell whether no item outside ``result`` can belong to the first n.
+
+    What an interest did not return scores at most as its last row. If that lies strictly below
+    the n-th candidate for every interest, then candidates, their order and their interests stand.
+    """
+    return len(merged.rows) >= n and bool((result.scores[:, -1] < merged.scores[n - 1]).all())
+
+
+def _nothing() -> Candidates:
+    rows = np.empty(0, dtype=np.int64)
+    return Candidates(rows, np.empty(0, dtype=np.float32), rows)

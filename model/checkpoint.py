@@ -1,0 +1,63 @@
+"""Checkpoints: safetensors for the tensors, JSON for the rest; no pickle.
+
+A checkpoint ``NAME`` is ``NAME.json`` and the tensor file that it names. The tensors are written
+first, under a name of their own, and the JSON file is replaced last: a crash at any moment leaves
+the old checkpoint or the new one.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from model.errors import InputError
+from model.files import replace_file, sync
+
+Tensors = dict[str, Tensor]
+
+
+def save_checkpoint(folder: Path, name: str, tensors: Tensors, state: dict[str, Any]) -> None:
+    """Replace the checkpoint ``name``.
+
+    Args:
+        folder: Where checkpoints are; made if need be.
+        name: Of the checkpoint.
+        tensors: By name; any shape and dtype.
+        state: What JSON can hold; ``step`` is used in the name of the tensor file.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    tensor_file = folder / f"{name}-{state['stage']}-{state['step']:07d}.safetensors"
+    temporary = tensor_file.with_suffix(f".{os.getpid()}.tmp")
+    save_file({key: value.detach().contiguous() for key, value in tensors.items()}, temporary)
+    sync(temporary)
+    temporary.replace(tensor_file)
+    replace_file(
+        folder / f"{name}.json", json.dumps({**state, "tensors": tensor_file.name}, indent=2)
+    )
+    for old in folder.glob(f"{name}-*"):
+        if old != tensor_file:
+            old.unlink()
+
+
+def load_checkpoint(folder: Path, name: str) -> tuple[Tensors, dict[str, Any]]:
+    """Load the checkpoint ``name``: its tensors and its state.
+
+    Raises:
+        InputError: There is none, or it is damaged.
+    """
+    path = folder / f"{name}.json"
+    try:
+        state: dict[str, Any] = json.loads(path.read_text())
+        return load_file(folder / state["tensors"]), state
+    except (OSError, KeyError, json.JSONDecodeError, SafetensorError) as error:
+        raise InputError(f"{path}: no usable checkpoint ({error})") from error
+
+
+def has_checkpoint(folder: Path, name: str) -> bool:
+    """Tell whether there is a checkpoint ``name``."""
+    return (folder / f"{name}.json").is_file()

@@ -1,0 +1,58 @@
+"""What the three commands (``python -m model|index|service``) share: exit status, JSON, logs.
+
+Exit status: 0 done, 1 refused or failed with one line on stderr, 2 wrong usage (argparse).
+With ``--json`` stdout carries one JSON document and nothing else; logs and progress always go
+to stderr.
+"""
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from model.errors import OpalError
+
+Result = dict[str, Any]
+
+
+def add_json_option(parser: argparse.ArgumentParser) -> None:
+    """Add ``--json``, which every command takes."""
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON document on stdout, nothing else"
+    )
+
+
+def run_command(
+    action: Callable[[argparse.Namespace], Result],
+    arguments: argparse.Namespace,
+    *,
+    describe: Callable[[Result], str],
+) -> int:
+    """Run one command and return its exit status.
+
+    Args:
+        action: Does the work; its result is the JSON document.
+        arguments: What argparse made of the command line; ``json`` chooses the output.
+        describe: Turns the result into the text printed without ``--json``.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        result = action(arguments)
+    except OpalError as error:
+        return fail(str(error))
+    except OSError as error:
+        # A full disk, a missing folder, no permission: the system's words and the path are enough.
+        return fail(f"{error.strerror or error}: {error.filename or 'no file named'}")
+    except KeyboardInterrupt:
+        return fail("interrupted")
+    text = json.dumps(result, indent=2) if arguments.json else describe(result)
+    sys.stdout.write(text + "\n")
+    return 0
+
+
+def fail(message: str) -> int:
+    """Print one line on stderr and return exit status 1."""
+    sys.stderr.write(f"error: {message}\n")
+    return 1

@@ -1,0 +1,91 @@
+"""What training can be told: model size, schedule, loss weights; checked when made."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from model.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossWeights:
+    """Weights of the losses' sum (OPAL.md, "Losses")."""
+
+    orthogonality: float = 10.0
+    uniformity: float = 1.0
+    unique: float = 1.0  # stage 2 only
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """Everything that determines a training besides its data.
+
+    Attributes:
+        k: Interests per user = number of hyper-categories.
+        dim: d, embedding and hidden size.
+        max_len: L, interactions of a history that count.
+        temperature: τ.
+        batch_size: B, sequences per step.
+        n_negatives: N, shared negatives per step; None: B, as in the paper.
+        learning_rate: Of Adam.
+        weight_decay: Of Adam, added to the gradient.
+        eval_every: Steps between validations.
+        patience: Validations without a better Recall@50 before a stage ends.
+        max_steps: Steps of a stage at most.
+        seed: Of initialisation and sampling.
+        loss_weights: See ``LossWeights``.
+
+    Raises:
+        InputError: A value is out of its range; the message names the option.
+    """
+
+    k: int = 4
+    dim: int = 64
+    max_len: int = 100
+    temperature: float = 0.1
+    batch_size: int = 256
+    n_negatives: int | None = None
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-4
+    eval_every: int = 200
+    patience: int = 5
+    max_steps: int = 100_000
+    seed: int = 0
+    loss_weights: LossWeights = field(default_factory=LossWeights)
+
+    def __post_init__(self) -> None:
+        for name, least in _LEAST.items():
+            value = getattr(self, name)
+            if value is not None and value < least:
+                option = "--" + name.replace("_", "-")
+                raise InputError(f"{option} is {value}; expected at least {least}")
+        if self.k > self.dim:
+            raise InputError(
+                f"--k is {self.k}, --dim is {self.dim}; at most dim hyper-categories can be "
+                "orthogonal"
+            )
+        for name in ("temperature", "learning_rate"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"{name} is {getattr(self, name)}; expected more than 0")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON types."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "TrainingConfig":
+        """Make it from what ``to_dict`` gave."""
+        return cls(**{**values, "loss_weights": LossWeights(**values["loss_weights"])})
+
+
+_LEAST = {
+    "k": 1,
+    "dim": 1,
+    "max_len": 1,
+    "batch_size": 1,
+    "n_negatives": 1,
+    "eval_every": 1,
+    "patience": 1,
+    "max_steps": 1,
+    "seed": 0,
+    "weight_decay": 0,
+}

@@ -1,0 +1,101 @@
+"""Recall, hit rate and NDCG over the full catalog (OPAL.md, "Evaluation protocol").
+
+Search is exact: an item's score is its maximum over the interests; the history is left out; the
+K best distinct items count.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from model.histories import ragged_ranges
+
+Rows = NDArray[np.int64]
+Metrics = dict[str, float]
+
+CUTOFFS = (10, 20, 50, 100, 200)
+
+# Scores of a block of users over the whole catalog: 2^26 float32 are 256 MiB.
+_MAX_BLOCK = 2**26
+_MAX_USERS = 1024
+
+Encode = Callable[[Sequence[Rows]], Tensor]
+
+
+def evaluate(
+    encode: Encode, item_vectors: Tensor, histories: Sequence[Rows], targets: Sequence[Rows]
+) -> Metrics:
+    """Average the metrics over users.
+
+    Args:
+        encode: Histories to interests, shape (batch, k, d).
+        item_vectors: Shape (n_items, d), float32.
+        histories: Each user's item rows, oldest first.
+        targets: Each user's distinct target rows, none of them in the history; never empty.
+
+    Returns:
+        ``recall@K``, ``hitrate@K``, ``ndcg@K`` for the K of ``CUTOFFS``, fractions, and
+        ``users``, how many were averaged. Without users, ``{"users": 0}``.
+    """
+    if not histories:
+        return {"users": 0}
+    n_items = len(item_vectors)
+    depth = min(max(CUTOFFS), n_items)
+    hits = np.zeros((len(histories), max(CUTOFFS)), dtype=np.bool_)
+    n_targets = np.array([len(target) for target in targets])
+    begin = 0
+    block = _MAX_USERS
+    while begin < len(histories):
+        users = slice(begin, begin + block)
+        interests = encode(histories[users])
+        k = interests.shape[1]
+        if len(interests) * k * n_items > _MAX_BLOCK and block > 1:
+            block = max(1, _MAX_BLOCK // (k * n_items))
+            continue
+        best = _best_items(interests, item_vectors, histories[users], depth)
+        hits[users, :depth] = _is_target(best, targets[users], n_items)
+        begin += block
+    return _average(hits, n_targets)
+
+
+def _best_items(
+    interests: Tensor, item_vectors: Tensor, histories: Sequence[Rows], depth: int
+) -> Rows:
+    """Rows of the best items outside the history, best first. Shape (batch, depth), int64.
+
+    Where fewer than ``depth`` items are left, the row is −1.
+    """
+    batch, k, _ = interests.shape
+    scores = (interests.flatten(0, 1) @ item_vectors.T).unflatten(0, (batch, k)).amax(1)
+    lengths = np.array([len(history) for history in histories])
+    users = np.repeat(np.arange(batch), lengths)
+    scores[torch.from_numpy(users), torch.from_numpy(np.concatenate(histories))] = -torch.inf
+    top = scores.topk(depth, dim=1)
+    rows = torch.where(top.values == -torch.inf, -1, top.indices)
+    return rows.numpy()
+
+
+def _is_target(best: Rows, targets: Sequence[Rows], n_items: int) -> NDArray[np.bool_]:
+    lengths = np.array([len(target) for target in targets])
+    users, _ = ragged_ranges(np.zeros_like(lengths), lengths)
+    # One number per (user, item) lets one call answer for the whole batch.
+    wanted = users * n_items + np.concatenate(targets)
+    found = np.arange(len(best))[:, None] * n_items + best
+    return np.isin(np.where(best >= 0, found, -1), wanted)
+
+
+def _average(hits: NDArray[np.bool_], n_targets: Rows) -> Metrics:
+    discount = 1 / np.log2(np.arange(hits.shape[1]) + 2)
+    ideal = np.concatenate(([0.0], np.cumsum(discount)))
+    metrics: Metrics = {}
+    for cutoff in CUTOFFS:
+        top = hits[:, :cutoff]
+        found = top.sum(1)
+        gain = top @ discount[:cutoff]
+        metrics[f"recall@{cutoff}"] = float((found / n_targets).mean())
+        metrics[f"hitrate@{cutoff}"] = float((found > 0).mean())
+        metrics[f"ndcg@{cutoff}"] = float((gain / ideal[np.minimum(n_targets, cutoff)]).mean())
+    return {**metrics, "users": len(hits)}

@@ -1,0 +1,153 @@
+"""The demo's data: MovieLens as ``interactions.csv`` and ``items.csv``.
+
+MovieLens 100K comes from the PyPI wheel ``recbole==1.2.1``, which carries it as an example: the
+wheel is downloaded by pip as configured, checked, and read as an archive; it is never installed
+or imported. A folder with the official ml-100k or ml-1m files is taken as well. Ratings count as
+interactions, whatever their value.
+
+F. Maxwell Harper and Joseph A. Konstan, "The MovieLens Datasets: History and Context", ACM TiiS
+5(4), 2015.
+"""
+
+import hashlib
+import io
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from model.errors import InputError
+from model.files import new_folder
+from model.items import CATEGORY_SEPARATOR
+
+WHEEL = "recbole==1.2.1"
+WHEEL_SHA256 = "9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407"
+_IN_WHEEL = "recbole/dataset_example/ml-100k/ml-100k"
+
+# u.item of ml-100k ends in one 0/1 column for each of these, in this order.
+_GENRES = (
+    "unknown Action Adventure Animation Children's Comedy Crime Documentary Drama Fantasy "
+    "Film-Noir Horror Musical Mystery Romance Sci-Fi Thriller War Western"
+).split()
+_FIRST_GENRE_COLUMN = 5
+
+
+def write_movielens(out: Path, source: Path | None = None) -> dict[str, Any]:
+    """Write ``out/interactions.csv`` and ``out/items.csv``.
+
+    Args:
+        out: The folder to make; must not exist.
+        source: A folder with the official files of ml-100k (``u.data``, ``u.item``) or ml-1m
+            (``ratings.dat``, ``movies.dat``); without it, MovieLens 100K from the wheel.
+
+    Returns:
+        Where the data came from and how much there is.
+
+    Raises:
+        InputError: ``source`` lacks the files, or the wheel cannot be had or is not the known one.
+    """
+    if source is None:
+        ratings, movies, name = *_from_wheel(), WHEEL
+    elif (source / "u.data").is_file():
+        ratings, movies, name = *_official_100k(source), "ml-100k"
+    elif (source / "ratings.dat").is_file():
+        ratings, movies, name = *_official_1m(source), "ml-1m"
+    else:
+        raise InputError(
+            f"{source}: neither u.data (ml-100k) nor ratings.dat (ml-1m) is there; "
+            "SOURCE is the folder with the official files"
+        )
+    with new_folder(out) as staging:
+        ratings.select("user_id", "item_id", "timestamp").write_csv(staging / "interactions.csv")
+        movies.select("item_id", "title", "category").write_csv(staging / "items.csv")
+    return {"source": name, "interactions": ratings.height, "items": movies.height}
+
+
+def _from_wheel() -> tuple[pl.DataFrame, pl.DataFrame]:
+    with tempfile.TemporaryDirectory() as folder:
+        _download_wheel(Path(folder))
+        wheel = next(Path(folder).glob("*.whl"), None)
+        if wheel is None:
+            raise InputError(f"pip downloaded no wheel of {WHEEL}")
+        digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+        if digest != WHEEL_SHA256:
+            raise InputError(f"{wheel.name}: SHA-256 is {digest}, expected {WHEEL_SHA256}")
+        with zipfile.ZipFile(wheel) as archive:
+            ratings = _recbole_table(archive.read(f"{_IN_WHEEL}.inter"))
+            movies = _recbole_table(archive.read(f"{_IN_WHEEL}.item"))
+    title = pl.col("movie_title")
+    year = pl.col("release_year")
+    return ratings, movies.select(
+        "item_id",
+        pl.when(year.str.contains(r"^\d{4}$"))
+        .then(pl.format("{} ({})", title, year))
+        .otherwise(title)
+        .alias("title"),
+        pl.col("class").str.replace_all(" ", CATEGORY_SEPARATOR).alias("category"),
+    )
+
+
+def _download_wheel(folder: Path) -> None:
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+    done = subprocess.run(
+        [*command, "--only-binary=:all:", "--dest", str(folder), WHEEL],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        reason = (done.stderr.strip() or "pip said nothing").splitlines()[-1]
+        raise InputError(
+            f"pip cannot download {WHEEL}, which carries the demo data: {reason} "
+            "(or give a folder with the official files: SOURCE=DIR)"
+        )
+
+
+def _recbole_table(content: bytes) -> pl.DataFrame:
+    """Read a table of RecBole: tab-separated, columns named ``name:type``."""
+    table = pl.read_csv(io.BytesIO(content), separator="\t", infer_schema=False, quote_char=None)
+    return table.rename(lambda column: column.partition(":")[0])
+
+
+def _official_100k(source: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
+    ratings = pl.read_csv(
+        source / "u.data",
+        separator="\t",
+        has_header=False,
+        new_columns=["user_id", "item_id", "rating", "timestamp"],
+    )
+    rows = [
+        line.split("|") for line in _lines(source / "u.item") if line.count("|") > len(_GENRES)
+    ]
+    movies = [
+        {
+            "item_id": row[0],
+            "title": row[1],
+            "category": CATEGORY_SEPARATOR.join(
+                genre
+                for genre, flag in zip(_GENRES, row[_FIRST_GENRE_COLUMN:], strict=False)
+                if flag == "1" and genre != "unknown"
+            ),
+        }
+        for row in rows
+    ]
+    return ratings, pl.DataFrame(movies)
+
+
+def _official_1m(source: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
+    ratings = [line.split("::") for line in _lines(source / "ratings.dat")]
+    movies = [line.split("::") for line in _lines(source / "movies.dat")]
+    return (
+        pl.DataFrame(ratings, schema=["user_id", "item_id", "rating", "timestamp"], orient="row"),
+        pl.DataFrame(movies, schema=["item_id", "title", "category"], orient="row"),
+    )
+
+
+def _lines(path: Path) -> list[str]:
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; SOURCE is the folder with the official files")
+    return path.read_text(encoding="latin-1").splitlines()

@@ -1,0 +1,149 @@
+"""A run: the folder that training leaves behind, and all that ``index build`` needs.
+
+    run.json             what was trained on what, and how good it is; written last
+    encoder.safetensors  the chosen stage, as ``model.inference`` reads it
+    items.parquet        item row → item_id, title, category, url, interactions
+    histories.parquet    validation users' histories, real input for probes and tuning
+    checkpoints/         what training needs to go on (``model.checkpoint``)
+
+Writer and reader are here together. NumPy and Polars only, so that the index may use it.
+"""
+
+import json
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from safetensors.numpy import save_file
+
+from model.errors import InputError
+from model.files import replace_file
+from model.inference import ENCODER_FILE
+
+FORMAT_VERSION = 1
+RUN_FILE = "run.json"
+MAX_HISTORIES = 1000
+
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Attributes:
+        path: Its folder.
+        manifest: ``run.json``.
+        items: ``items.parquet``; row order = item row.
+        histories: Item rows, oldest first; one int64 array per user.
+    """
+
+    path: Path
+    manifest: dict[str, Any]
+    items: pl.DataFrame
+    histories: list[Rows]
+
+    @property
+    def encoder_path(self) -> Path:
+        """The encoder's file."""
+        return self.path / ENCODER_FILE
+
+
+def read_run(path: Path) -> Run:
+    """Open a finished run.
+
+    Raises:
+        InputError: The folder holds no finished run, or one of another format version.
+    """
+    manifest = read_run_manifest(path)
+    try:
+        items = pl.read_parquet(path / "items.parquet")
+        histories = pl.read_parquet(path / "histories.parquet")["history"].to_list()
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise InputError(f"{path}: the run is damaged: {str(error).splitlines()[0]}") from error
+    return Run(path, manifest, items, [np.array(rows, dtype=np.int64) for rows in histories])
+
+
+def read_run_manifest(path: Path) -> dict[str, Any]:
+    """Read ``run.json`` alone.
+
+    Raises:
+        InputError: See ``read_run``.
+    """
+    try:
+        manifest: dict[str, Any] = json.loads((path / RUN_FILE).read_text())
+    except FileNotFoundError:
+        raise InputError(
+            f"{path}: no finished run ({RUN_FILE} is missing); train one with "
+            "`python -m model train`"
+        ) from None
+    except (OSError, json.JSONDecodeError) as error:
+        raise InputError(f"{path / RUN_FILE}: cannot be read: {error}") from error
+    if manifest.get("format_version") != FORMAT_VERSION:
+        raise InputError(
+            f"{path}: run format {manifest.get('format_version')}, this program reads "
+            f"{FORMAT_VERSION}; train again"
+        )
+    return manifest
+
+
+def write_run(
+    path: Path,
+    *,
+    manifest: dict[str, Any],
+    catalog: pl.DataFrame,
+    histories: list[Rows],
+) -> None:
+    """Write what makes a folder with an encoder a finished run; ``run.json`` comes last.
+
+    Args:
+        path: The folder.
+        manifest: Without format version and git revision, which are added.
+        catalog: The data set's items.
+        histories: Validation users' histories; the first ``MAX_HISTORIES`` are kept.
+    """
+    catalog.write_parquet(path / "items.parquet")
+    kept = [rows.astype(np.int32).tolist() for rows in histories[:MAX_HISTORIES]]
+    table = pl.DataFrame({"history": kept}, schema={"history": pl.List(pl.Int32)})
+    table.write_parquet(path / "histories.parquet")
+    write_run_manifest(
+        path, {"format_version": FORMAT_VERSION, "git_revision": git_revision(), **manifest}
+    )
+
+
+def write_run_manifest(path: Path, manifest: dict[str, Any]) -> None:
+    """Replace ``run.json`` atomically."""
+    replace_file(path / RUN_FILE, json.dumps(manifest, indent=2) + "\n")
+
+
+def write_encoder(
+    path: Path, tensors: dict[str, NDArray[np.float32]], config: dict[str, Any]
+) -> None:
+    """Write the encoder's file, which describes itself (see ``model.inference.load_encoder``).
+
+    Args:
+        path: The file.
+        tensors: ``item_embedding``, ``hyper_category`` and, for the hard stage, ``gru.weight_ih``,
+            ``gru.weight_hh``, ``head.weight``, ``head.bias``.
+        config: ``stage``, ``temperature``, ``max_len``.
+    """
+    save_file(tensors, path, metadata={"encoder": json.dumps(config)})
+
+
+def git_revision() -> str | None:
+    """Return the commit of this program's checkout, None where there is none."""
+    try:
+        done = subprocess.run(
+            ["git", "rev-parse", "HEAD"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()

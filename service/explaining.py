@@ -1,0 +1,92 @@
+"""Why an item is a candidate: the items of the history that speak for it.
+
+An interest is the normalised sum of a_tj e_t over the history, so the interaction at t contributes
+a_tj (e_t · e_v) to what interest j thinks of item v (up to the length of the sum, and to what the
+hard stage adds).
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import NotRequired, TypedDict
+
+from index.bundle import Bundle
+from index.merging import Candidates
+from model.inference import Floats, Interests, Rows
+from service.answers import HistoryItem, Reason
+
+REASONS = 3
+"""Most items of the history that are named for an interest or a candidate."""
+
+
+class ItemFields(TypedDict):
+    """How an item is shown: by id, and by title where it has one."""
+
+    item_id: str
+    title: NotRequired[str]
+
+
+def item_fields(bundle: Bundle, rows: Rows) -> list[ItemFields]:
+    """Show items by id and title.
+
+    Args:
+        bundle: Whose catalog names them.
+        rows: Item rows. Shape (n,), int64.
+    """
+    catalog = bundle.catalog
+    return [
+        {"item_id": item_id} if title is None else {"item_id": item_id, "title": title}
+        for item_id, title in zip(catalog.ids_of(rows), catalog.titles_of(rows), strict=True)
+    ]
+
+
+class Explainer:
+    """Explains the candidates of one user.
+
+    An item that occurs several times in the history is named once, with all that it contributes.
+
+    Args:
+        bundle: The bundle that encoded the history.
+        history: Known item rows, oldest first. Shape (length,), int64.
+        interests: What the encoder made of it.
+    """
+
+    def __init__(self, bundle: Bundle, history: Rows, interests: Interests) -> None:
+        self._bundle = bundle
+        used = history[len(history) - len(interests.assignment) :]
+        self._rows, first, occurrence = np.unique(used, return_index=True, return_inverse=True)
+        self._count = np.bincount(occurrence).astype(np.float32)
+        # a_tj depends on the item alone, so that any occurrence will do. Shape (n_rows, k)
+        self._assignment = interests.assignment[first]
+
+    def strongest_items(self, interest: int) -> list[HistoryItem]:
+        """Return the items of the history that belong to an interest most, strongest first."""
+        weight = self._assignment[:, interest]
+        strongest = _largest(weight)
+        return [
+            {**fields, "weight": round(float(value), 6)}
+            for fields, value in zip(
+                item_fields(self._bundle, self._rows[strongest]), weight[strongest], strict=True
+            )
+        ]
+
+    def reasons(self, candidates: Candidates) -> list[list[Reason]]:
+        """Return for each candidate the items of the history that speak for it, best first."""
+        vectors = self._bundle.encoder.item_vectors
+        similarity = vectors[candidates.rows] @ vectors[self._rows].T
+        share = (self._assignment * self._count[:, np.newaxis])[:, candidates.interests].T
+        return [self._reasons(contribution) for contribution in share * similarity]
+
+    def _reasons(self, contribution: Floats) -> list[Reason]:
+        best = _largest(contribution)
+        best = best[contribution[best] > 0]
+        return [
+            {**fields, "contribution": round(float(value), 6)}
+            for fields, value in zip(
+                item_fields(self._bundle, self._rows[best]), contribution[best], strict=True
+            )
+        ]
+
+
+def _largest(values: Floats) -> NDArray[np.int64]:
+    """Positions of the largest values, largest first, ties by item row. Shape (<= REASONS,)."""
+    return np.argsort(-values, kind="stable")[:REASONS]

@@ -1,0 +1,67 @@
+"""One computation per key at a time: equal requests that arrive together share one answer."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from service.problems import DeadlinePassed
+
+Fly = Callable[[asyncio.Future[bytes]], Awaitable[None]]
+
+
+class Flights:
+    """Computations under way, by key.
+
+    A computation runs as a task of its own: the caller who started it may go away without taking
+    the answer from those who joined.
+    """
+
+    def __init__(self) -> None:
+        self._answers: dict[str, asyncio.Future[bytes]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def join(self, key: str) -> bytes | None:
+        """Wait for the computation under way for ``key``; None where there is none to share.
+
+        Raises:
+            Exception: What the computation raised.
+        """
+        answer = self._answers.get(key)
+        if answer is None:
+            return None
+        try:
+            return await asyncio.shield(answer)
+        except DeadlinePassed:
+            return None  # that was the deadline of the one who started it, not ours
+
+    async def start(self, key: str, fly: Fly) -> bytes:
+        """Start the computation for ``key`` and wait for its answer.
+
+        Args:
+            key: What others join by, until ``fly`` returns.
+            fly: Sets the answer in the future that it is given, then may go on (to store it).
+
+        Raises:
+            Exception: What ``fly`` raised before it set the answer.
+        """
+        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._answers[key] = answer
+        task = asyncio.create_task(self._fly(key, fly, answer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return await asyncio.shield(answer)
+
+    async def close(self) -> None:
+        """Wait for the computations under way."""
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _fly(self, key: str, fly: Fly, answer: asyncio.Future[bytes]) -> None:
+        try:
+            await fly(answer)
+        except Exception as error:
+            if answer.done():
+                raise
+            answer.set_exception(error)
+            answer.exception()  # mark as seen: every caller may have gone away
+        finally:
+            if self._answers.get(key) is answer:
+                del self._answers[key]

@@ -1,0 +1,175 @@
+"""Every metric of the service, what it shows and which buckets it has.
+
+With ``PROMETHEUS_MULTIPROC_DIR`` set (``server`` sets it before a worker imports this) each
+worker writes its values to files there and any worker answers for all of them.
+"""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+# Seconds: a cache hit takes a fraction of a millisecond, a large batch some hundreds.
+LATENCY_BUCKETS = (
+    *(0.00025, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025),
+    *(0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0),
+)
+INTEREST_BUCKETS = (0, 1, 2, 3, 4, 6, 8, 12, 16)
+BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Metrics:
+    """The metrics of one worker.
+
+    Attributes:
+        requests: Requests answered, by route template, method and status.
+        request_seconds: How long they took in the worker, by route template.
+        stage_seconds: The same by stage of a match: validate, cache, encode, search (with the
+            merge over interests and the filters), rank, serialise.
+        batch_size: Requests in a ``POST /match/batch``.
+        answers: Match answers by source: model, cache, fallback.
+        interactions: Interactions received that the bundle knows or does not know.
+        interests_in_use: Interests that hold at least one interaction, per computed answer.
+        pending: Computations that wait or run.
+        shed: Computations refused: overload, or deadline passed.
+        cache_lookups: Look-ups that hit or missed.
+        cache_errors: Calls to Redis that failed, by call.
+        cache_breaker: 0 closed, 1 half open, 2 open; the worst of all workers.
+        workers_ready: Workers that have a live bundle.
+        bundle: Workers that serve a bundle, by version, model and index kind.
+        bundle_created: When the live bundle was built; the oldest of all workers.
+        index_items: Items in the live index.
+        reloads: Swaps to a new bundle by outcome: swapped or refused.
+
+    Args:
+        registry: Registry of its own, so that several instances can live in one process.
+    """
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self._registry = registry or CollectorRegistry()
+        self._define_requests(self._registry)
+        self._define_matching(self._registry)
+        self._define_cache(self._registry)
+        self._define_bundles(self._registry)
+
+    def _define_requests(self, to: CollectorRegistry) -> None:
+        self.requests = Counter(
+            "opal_requests", "Requests answered", ["method", "route", "status"], registry=to
+        )
+        self.request_seconds = Histogram(
+            "opal_request_seconds",
+            "Seconds in the worker per request",
+            ["route"],
+            buckets=LATENCY_BUCKETS,
+            registry=to,
+        )
+        self.batch_size = Histogram(
+            "opal_batch_size",
+            "Match requests in one POST /match/batch",
+            buckets=BATCH_BUCKETS,
+            registry=to,
+        )
+
+    def _define_matching(self, to: CollectorRegistry) -> None:
+        self.stage_seconds = Histogram(
+            "opal_stage_seconds",
+            "Seconds per stage of a match",
+            ["stage"],
+            buckets=LATENCY_BUCKETS,
+            registry=to,
+        )
+        self.answers = Counter("opal_answers", "Match answers by source", ["source"], registry=to)
+        self.interactions = Counter(
+            "opal_interactions",
+            "Interactions received in computed answers; known: true or false",
+            ["known"],
+            registry=to,
+        )
+        self.interests_in_use = Histogram(
+            "opal_interests_in_use",
+            "Interests that hold an interaction, per computed answer",
+            buckets=INTEREST_BUCKETS,
+            registry=to,
+        )
+        self.pending = Gauge(
+            "opal_pending",
+            "Computations that wait or run",
+            multiprocess_mode="livesum",
+            registry=to,
+        )
+        self.shed = Counter(
+            "opal_shed",
+            "Computations refused; reason: overload or deadline",
+            ["reason"],
+            registry=to,
+        )
+
+    def _define_cache(self, to: CollectorRegistry) -> None:
+        self.cache_lookups = Counter(
+            "opal_cache_lookups", "Cache look-ups; result: hit or miss", ["result"], registry=to
+        )
+        self.cache_errors = Counter(
+            "opal_cache_errors", "Calls to Redis that failed; call: get or put", ["call"],
+            registry=to,
+        )  # fmt: skip
+        self.cache_breaker = Gauge(
+            "opal_cache_breaker_state",
+            "Circuit breaker before Redis: 0 closed, 1 half open, 2 open; worst worker",
+            multiprocess_mode="livemax",
+            registry=to,
+        )
+
+    def _define_bundles(self, to: CollectorRegistry) -> None:
+        self.workers_ready = Gauge(
+            "opal_workers_ready",
+            "Workers that have a live bundle",
+            multiprocess_mode="livesum",
+            registry=to,
+        )
+        self.bundle = Gauge(
+            "opal_bundle_info",
+            "Workers that serve this bundle",
+            ["version", "model", "index_kind"],
+            multiprocess_mode="livesum",
+            registry=to,
+        )
+        self.bundle_created = Gauge(
+            "opal_bundle_created_timestamp_seconds",
+            "When the live bundle was built, seconds since 1970; oldest of all workers",
+            multiprocess_mode="livemin",
+            registry=to,
+        )
+        self.index_items = Gauge(
+            "opal_index_items",
+            "Items in the live index",
+            multiprocess_mode="livemax",
+            registry=to,
+        )
+        self.reloads = Counter(
+            "opal_reloads",
+            "Bundles opened to go live; outcome: swapped or refused",
+            ["outcome"],
+            registry=to,
+        )
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Measure one stage of a match."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.stage_seconds.labels(name).observe(time.perf_counter() - start)
+
+    def render(self) -> bytes:
+        """Return all values of all workers in Prometheus' text format."""
+        if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+            return generate_latest(self._registry)
+        everyone = CollectorRegistry()
+        MultiProcessCollector(everyone)
+        return generate_latest(everyone)

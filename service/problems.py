@@ -1,0 +1,222 @@
+"""Errors as RFC 9457 problem documents (``application/problem+json``).
+
+    ProblemError                 status, title and detail of one answer
+    ├── InvalidRequest      422  fields that cannot be used, each with its path
+    ├── BrokenJson          400  a body that is not JSON, with the position
+    ├── Unauthorized        401  /admin without its token
+    ├── NotFound            404  an item or a bundle that does not exist
+    ├── BundleRefused       409  a bundle that must not go live, with the reason
+    ├── BodyTooLarge        413  more bytes than allowed
+    ├── NotReady            503  no bundle is live, or the worker is about to stop
+    ├── Overloaded          503  the queue is full; comes with Retry-After
+    └── DeadlinePassed      504  the caller's X-Timeout-Ms passed before work began
+
+Anything else that escapes a route becomes a 500 without details; the log has the traceback.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
+
+import orjson
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import Field, ValidationError
+from pydantic_core import ErrorDetails
+from starlette.exceptions import HTTPException
+from typing_extensions import NotRequired, TypedDict
+
+PROBLEM_JSON = "application/problem+json"
+
+
+class FieldProblem(TypedDict):
+    """One field that cannot be used."""
+
+    path: Annotated[
+        str,
+        Field(description="Where: field names and positions", examples=["interactions.3.item_id"]),
+    ]
+    message: Annotated[
+        str, Field(description="What is wrong", examples=["must be a string or an integer"])
+    ]
+
+
+class Problem(TypedDict):
+    """Why a request was not answered (RFC 9457)."""
+
+    type: Annotated[str, Field(description="Kind of problem", examples=["about:blank"])]
+    title: Annotated[str, Field(description="The kind in words", examples=["Invalid request"])]
+    status: Annotated[int, Field(description="HTTP status", examples=[422])]
+    detail: Annotated[
+        str, Field(description="What to do about it", examples=["top_k: must be at most 1000"])
+    ]
+    errors: NotRequired[
+        Annotated[list[FieldProblem], Field(description="Each field that cannot be used")]
+    ]
+
+
+class ProblemError(Exception):
+    """Base of the errors that are answered as problem documents.
+
+    Attributes:
+        status: HTTP status.
+        title: The kind of problem in words, the same for every case of it.
+        headers: Headers that the answer carries.
+    """
+
+    status: ClassVar[int] = 500
+    title: ClassVar[str] = "Internal error"
+    headers: ClassVar[Mapping[str, str]] = {}
+
+    def __init__(self, detail: str, *, errors: list[FieldProblem] | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.errors = errors
+
+    def document(self) -> Problem:
+        """Return the problem document."""
+        return _document(self.status, self.title, self.detail, self.errors)
+
+
+class InvalidRequest(ProblemError):  # noqa: N818 - named by what the caller did
+    """Fields that cannot be used."""
+
+    status = 422
+    title = "Invalid request"
+
+
+class BrokenJson(ProblemError):  # noqa: N818
+    """A body that is not JSON."""
+
+    status = 400
+    title = "Broken JSON"
+
+
+class Unauthorized(ProblemError):  # noqa: N818
+    """A call of /admin without the token that the service was started with."""
+
+    status = 401
+    title = "Not authorized"
+    headers: ClassVar[Mapping[str, str]] = {"WWW-Authenticate": "Bearer"}
+
+
+class NotFound(ProblemError):  # noqa: N818
+    """An item or a bundle that does not exist."""
+
+    status = 404
+    title = "Not found"
+
+
+class BundleRefused(ProblemError):  # noqa: N818
+    """A bundle that must not go live; the one that is live stays."""
+
+    status = 409
+    title = "Bundle refused"
+
+
+class BodyTooLarge(ProblemError):  # noqa: N818
+    """A body with more bytes than allowed."""
+
+    status = 413
+    title = "Body too large"
+
+
+class NotReady(ProblemError):  # noqa: N818
+    """No bundle is live, or the worker is about to stop."""
+
+    status = 503
+    title = "Not ready"
+
+
+class Overloaded(ProblemError):  # noqa: N818
+    """More work waits than a worker takes."""
+
+    status = 503
+    title = "Overloaded"
+    headers: ClassVar[Mapping[str, str]] = {"Retry-After": "1"}
+
+
+class DeadlinePassed(ProblemError):  # noqa: N818
+    """The caller stopped waiting before its work began."""
+
+    status = 504
+    title = "Deadline passed"
+
+
+def problem_response(error: ProblemError) -> Response:
+    """Turn an error into its answer."""
+    return _response(error.document(), error.headers)
+
+
+def problem_of(error: ValidationError) -> ProblemError:
+    """Turn what pydantic found into a problem: broken JSON (400) or invalid fields (422)."""
+    problems = error.errors(include_url=False)
+    if problems[0]["type"] == "json_invalid":
+        return BrokenJson(problems[0]["msg"])
+    return _invalid(problems)
+
+
+def install_handlers(app: FastAPI) -> None:
+    """Answer every error of ``app`` with a problem document."""
+
+    async def on_problem(_: Request, error: Exception) -> Response:
+        assert isinstance(error, ProblemError)
+        return problem_response(error)
+
+    async def on_invalid(_: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        return problem_response(_invalid(error.errors()))
+
+    async def on_http(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        detail = f"{request.method} {request.url.path}: {error.detail}; see /docs for the calls"
+        return _response(_document(error.status_code, error.detail, detail), error.headers or {})
+
+    app.add_exception_handler(ProblemError, on_problem)
+    app.add_exception_handler(RequestValidationError, on_invalid)
+    app.add_exception_handler(HTTPException, on_http)
+
+
+def problems_for_docs(*kinds: type[ProblemError]) -> dict[int | str, dict[str, Any]]:
+    """Return the ``responses=`` of a route: the problems that it answers with, for OpenAPI."""
+    responses: dict[int | str, dict[str, Any]] = {}
+    for kind in kinds:
+        summary = (kind.__doc__ or kind.title).splitlines()[0]
+        if kind.status in responses:
+            responses[kind.status]["description"] += " " + summary
+            continue
+        responses[kind.status] = {
+            "description": summary,
+            "content": {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
+    return responses
+
+
+def _invalid(problems: list[ErrorDetails] | Any) -> InvalidRequest:
+    errors = [
+        FieldProblem(
+            path=".".join(str(part) for part in problem["loc"]) or "body", message=problem["msg"]
+        )
+        for problem in problems
+    ]
+    first = f"{errors[0]['path']}: {errors[0]['message']}"
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    return InvalidRequest(first + more, errors=errors)
+
+
+def _document(
+    status: int, title: str, detail: str, errors: list[FieldProblem] | None = None
+) -> Problem:
+    problem = Problem(type="about:blank", title=title, status=status, detail=detail)
+    if errors:
+        problem["errors"] = errors
+    return problem
+
+
+def _response(problem: Problem, headers: Mapping[str, str]) -> Response:
+    return Response(
+        # A field name given by a caller may hold what is not UTF-8, a lone surrogate for example.
+        orjson.dumps(problem),
+        status_code=problem["status"],
+        media_type=PROBLEM_JSON,
+        headers=dict(headers),
+    )

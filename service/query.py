@@ -1,0 +1,45 @@
+"""What determines an answer, apart from the bundle."""
+
+from dataclasses import dataclass
+
+from service.schemas import MatchRequest
+
+
+@dataclass(frozen=True)
+class Query:
+    """A match request in its canonical form: equal queries on one bundle have equal answers.
+
+    Attributes:
+        history: Item ids, oldest first; unknown ones too.
+        top_k: Candidates wanted.
+        exclude_seen: Leave out the items of the history.
+        exclude: Item ids to leave out, sorted.
+        allow: Categories of which a candidate needs one, sorted; None for no restriction.
+        deny: Categories of which a candidate may have none, sorted.
+        diversity: 0 (best score first) to 1.
+        explain: Name the items of the history that speak for a candidate.
+    """
+
+    history: tuple[str, ...]
+    top_k: int = 100
+    exclude_seen: bool = True
+    exclude: tuple[str, ...] = ()
+    allow: tuple[str, ...] | None = None
+    deny: tuple[str, ...] = ()
+    diversity: float = 0.0
+    explain: bool = False
+
+    @classmethod
+    def of(cls, request: MatchRequest) -> "Query":
+        """Take the query out of a request."""
+        wanted = request.categories
+        return cls(
+            history=tuple(request.item_ids),
+            top_k=request.top_k,
+            exclude_seen=request.exclude_seen,
+            exclude=tuple(sorted(set(request.exclude))),
+            allow=None if not wanted or wanted.allow is None else tuple(sorted(set(wanted.allow))),
+            deny=tuple(sorted(set(wanted.deny))) if wanted else (),
+            diversity=request.diversity,
+            explain=request.explain,
+        )

@@ -1,0 +1,106 @@
+"""Answers kept in Redis, shared by all workers and machines.
+
+Redis slow or gone makes the service slower for a moment, never wrong and never an error: every
+call has a short timeout, a failure is a miss, and after some failures in a row Redis is left
+alone for a while.
+"""
+
+import logging
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from service.breaker import BreakerState, CircuitBreaker
+from service.metrics import Metrics
+from service.settings import Settings
+
+# Connections per worker; more callers than this wait for one, within the timeout.
+_MAX_CONNECTIONS = 32
+
+_logger = logging.getLogger(__name__)
+
+
+class RedisCache:
+    """An ``AnswerCache`` in Redis that fails open.
+
+    Args:
+        redis: Client; its timeouts bound every call.
+        ttl_ms: Milliseconds that an answer is kept.
+        breaker: Decides whether Redis is asked at all.
+        metrics: Counts the failures.
+    """
+
+    def __init__(
+        self, redis: "Redis[bytes]", *, ttl_ms: int, breaker: CircuitBreaker, metrics: Metrics
+    ) -> None:
+        self._redis = redis
+        self._ttl_ms = ttl_ms
+        self._breaker = breaker
+        self._metrics = metrics
+
+    async def get(self, key: str) -> bytes | None:
+        """See ``AnswerCache.get``."""
+        if not self._breaker.allows_call():
+            return None
+        try:
+            answer: bytes | None = await self._redis.get(key)
+        except (RedisError, OSError) as error:
+            self._note_failure("get", error)
+            return None
+        self._breaker.succeeded()
+        return answer
+
+    async def put(self, key: str, answer: bytes) -> None:
+        """See ``AnswerCache.put``."""
+        if not self._breaker.allows_call():
+            return
+        try:
+            await self._redis.set(key, answer, px=self._ttl_ms)
+        except (RedisError, OSError) as error:
+            self._note_failure("put", error)
+            return
+        self._breaker.succeeded()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._redis.aclose()
+
+    def _note_failure(self, call: str, error: Exception) -> None:
+        self._metrics.cache_errors.labels(call).inc()
+        _logger.warning("cache %s failed: %s", call, error or type(error).__name__)
+        self._breaker.failed()
+
+
+def connect_redis(settings: Settings, url: str, metrics: Metrics) -> RedisCache:
+    """Return a cache in the Redis at ``url``. Connects at the first call, not here.
+
+    Raises:
+        ValueError: The address cannot be read.
+    """
+    timeout = settings.redis_timeout_ms / 1000
+    pool = BlockingConnectionPool.from_url(
+        url,
+        max_connections=_MAX_CONNECTIONS,
+        timeout=timeout,  # for a free connection
+        socket_connect_timeout=timeout,
+        socket_timeout=timeout,  # for an answer
+        # The client would try again three times by itself, each try with its own timeout.
+        retry=Retry(NoBackoff(), 0),
+        client_name="opal-match",
+    )
+
+    def on_change(state: BreakerState) -> None:
+        metrics.cache_breaker.set(state.value)
+        _logger.warning("cache breaker is %s", state.name.lower())
+
+    breaker = CircuitBreaker(
+        failures=settings.breaker_failures, rest=settings.breaker_seconds, on_change=on_change
+    )
+    return RedisCache(
+        Redis(connection_pool=pool),
+        ttl_ms=max(1, round(settings.cache_ttl * 1000)),
+        breaker=breaker,
+        metrics=metrics,
+    )

@@ -1,0 +1,218 @@
+"""What a caller sends: every field with its meaning, limits and an example.
+
+Ids are strings or integers and become strings. Unknown fields are refused, and so are values of
+another type (no "10" for 10, no true for 1): a mistake is told, not guessed at.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SkipValidation,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from service.settings import Settings
+
+MAX_TOP_K = 1000
+MAX_ID_LENGTH = 256
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Limits that are settings; given to validation as its context.
+
+    Attributes:
+        interactions: Most interactions in one history.
+        exclude: Most ids in ``exclude``.
+        batch: Most requests in one batch.
+    """
+
+    interactions: int
+    exclude: int
+    batch: int
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Limits":
+        """Take the limits out of the settings."""
+        return cls(settings.max_interactions, settings.max_exclude, settings.max_batch)
+
+
+def _as_id(value: Any) -> Any:
+    """Accept strings and integers; a bool is no integer here."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise PydanticCustomError("id_type", "must be a string or an integer")
+    return str(value)
+
+
+def _as_timestamp(value: Any) -> Any:
+    """Check a time, which the encoder does not use: order tells it all it needs."""
+    if isinstance(value, str):
+        try:
+            datetime.fromisoformat(value)
+        except ValueError:
+            raise PydanticCustomError(
+                "timestamp", "must be seconds since 1970 or an ISO 8601 time"
+            ) from None
+    elif isinstance(value, bool) or not isinstance(value, int | float):
+        raise PydanticCustomError("timestamp", "must be seconds since 1970 or an ISO 8601 time")
+    return value
+
+
+def _as_interaction(value: Any) -> Any:
+    """Accept an item id alone in place of an interaction."""
+    return value if isinstance(value, dict | Interaction) else {"item_id": value}
+
+
+Id = Annotated[
+    str,
+    BeforeValidator(_as_id, json_schema_input_type=str | int),
+    Field(min_length=1, max_length=MAX_ID_LENGTH),
+]
+Timestamp = Annotated[
+    float | str, BeforeValidator(_as_timestamp, json_schema_input_type=float | str)
+]
+
+
+class Body(BaseModel):
+    """Base of all bodies: strict types, no unknown fields, no NaN."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, frozen=True)
+
+
+class Interaction(Body):
+    """One item that the user interacted with."""
+
+    item_id: Id = Field(description="The item", examples=["50"])
+    timestamp: Timestamp | None = Field(
+        None,
+        description="When: seconds since 1970 or ISO 8601. Checked, not used: the order of the "
+        "list is what counts",
+        examples=[881250949, "1997-12-04T15:55:49Z"],
+    )
+
+
+ItemOrInteraction = Annotated[
+    Interaction,
+    BeforeValidator(_as_interaction, json_schema_input_type=str | int | Interaction),
+]
+
+
+class CategoryFilter(Body):
+    """Which categories candidates may come from."""
+
+    allow: list[str] | None = Field(
+        None,
+        min_length=1,
+        max_length=1000,
+        description="Only items of at least one of these; leave it out to allow all",
+        examples=[["Comedy", "Drama"]],
+    )
+    deny: list[str] = Field(
+        default_factory=list,
+        max_length=1000,
+        description="No items of any of these; wins over `allow`",
+        examples=[["Horror"]],
+    )
+
+
+class HistoryRequest(Body):
+    """A user's history."""
+
+    user_id: Id | None = Field(
+        None,
+        description="Your name of the user. Not needed: the history alone determines the answer",
+        examples=["u-1"],
+    )
+    interactions: list[ItemOrInteraction] = Field(
+        default_factory=list,
+        description="What the user interacted with, oldest first: item ids, or objects with a "
+        "timestamp. Unknown items are left out and counted. May be empty",
+        examples=[["50", "172", {"item_id": "181", "timestamp": 881250949}]],
+    )
+
+    @field_validator("interactions", mode="before")
+    @classmethod
+    def _limit_interactions(cls, value: Any, info: ValidationInfo) -> Any:
+        return _at_most(value, info, "interactions")
+
+    @property
+    def item_ids(self) -> list[str]:
+        """The history as item ids, oldest first."""
+        return [interaction.item_id for interaction in self.interactions]
+
+
+class MatchRequest(HistoryRequest):
+    """A user's history and what the candidates have to fulfil."""
+
+    top_k: int = Field(
+        100, ge=1, le=MAX_TOP_K, description="How many candidates", examples=[10, 100]
+    )
+    exclude_seen: bool = Field(True, description="Leave out the items of the history")
+    exclude: list[Id] = Field(
+        default_factory=list,
+        description="More items to leave out; unknown ones do no harm",
+        examples=[["1", "7"]],
+    )
+    categories: CategoryFilter | None = Field(None, description="Restricts candidates by category")
+    diversity: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="0: best score first. Towards 1: candidates that differ from those before them",
+        examples=[0.3],
+    )
+    explain: bool = Field(
+        False, description="Name for each candidate the items of the history that speak for it"
+    )
+
+    @field_validator("exclude", mode="before")
+    @classmethod
+    def _limit_exclude(cls, value: Any, info: ValidationInfo) -> Any:
+        return _at_most(value, info, "exclude")
+
+
+class BatchRequest(Body):
+    """Many users in one call. Each request is checked by itself: one bad one spoils no other."""
+
+    requests: list[SkipValidation[MatchRequest]] = Field(
+        description="Match requests", min_length=1
+    )
+
+    @field_validator("requests", mode="before")
+    @classmethod
+    def _limit_requests(cls, value: Any, info: ValidationInfo) -> Any:
+        return _at_most(value, info, "batch")
+
+
+class ReloadRequest(Body):
+    """Which bundle to go to."""
+
+    version: str | None = Field(
+        None,
+        min_length=1,
+        max_length=MAX_ID_LENGTH,
+        description="Version to make CURRENT; without it: look at CURRENT now",
+        examples=["20261123T224501Z-1a2b3c4d"],
+    )
+
+
+def _at_most(value: Any, info: ValidationInfo, limit: str) -> Any:
+    """Refuse a list longer than the setting before its elements are looked at."""
+    limits = info.context
+    if isinstance(limits, Limits) and isinstance(value, list):
+        most: int = getattr(limits, limit)
+        if len(value) > most:
+            raise PydanticCustomError(
+                "too_long",
+                "has {length} elements, at most {most} are allowed",
+                {"length": len(value), "most": most},
+            )
+    return value

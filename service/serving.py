@@ -1,0 +1,123 @@
+"""Match requests answered from the cache or by computation: what routes call.
+
+Puts together what knows nothing of each other: the live bundle, the cache, the computations under
+way, and the queue in front of the thread that computes.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+import orjson
+
+from index.bundle import Bundle
+from service.cache import AnswerCache, cache_key
+from service.flights import Flights
+from service.matching import Match, match
+from service.metrics import Metrics
+from service.query import Query
+from service.reloading import LiveBundle
+from service.work import WorkQueue
+
+Result = TypeVar("Result")
+Source = Literal["model", "cache", "fallback"]
+
+
+@dataclass(frozen=True)
+class Retriever:
+    """Answers queries from the live bundle.
+
+    Attributes:
+        live: The bundle to answer from.
+        cache: Answers of equal queries on the same bundle.
+        flights: Computations under way, which equal queries join.
+        queue: Runs computations off the event loop.
+        metrics: Told of every answer.
+    """
+
+    live: LiveBundle
+    cache: AnswerCache
+    flights: Flights
+    queue: WorkQueue
+    metrics: Metrics
+
+    async def answer(
+        self, query: Query, request_id: str, *, deadline: float | None = None
+    ) -> bytes:
+        """Return the answer to a query as JSON (``answers.MatchAnswer``).
+
+        Args:
+            query: What is asked.
+            request_id: Put into the answer.
+            deadline: ``time.monotonic()`` after which nobody waits for it.
+
+        Raises:
+            NotReady: No bundle is live.
+            Overloaded: Too much waits already.
+            DeadlinePassed: The deadline passed before work began.
+        """
+        # One reference for the whole request: a swap meanwhile does not touch it.
+        bundle = self.live.get()
+        source, stored = await self._find(bundle, query, deadline)
+        self.metrics.answers.labels(source).inc()
+        head = orjson.dumps({"request_id": request_id, "source": source})
+        return head[:-1] + b"," + stored[1:]
+
+    async def compute(
+        self, work: Callable[[Bundle], Result], *, deadline: float | None = None
+    ) -> Result:
+        """Run ``work`` on the live bundle off the event loop; raises as ``answer`` does."""
+        bundle = self.live.get()
+        return await self.queue.run(lambda: work(bundle), deadline=deadline)
+
+    async def close(self) -> None:
+        """Finish the computations under way and close the cache."""
+        await self.flights.close()
+        self.queue.close()
+        await self.cache.close()
+
+    async def _find(
+        self, bundle: Bundle, query: Query, deadline: float | None
+    ) -> tuple[Source, bytes]:
+        if not query.history:
+            # Most new users have no history; their answer costs less than a look-up.
+            return await self._compute(bundle, query, deadline)
+        key = cache_key(bundle.version, query)
+        with self.metrics.stage("cache"):
+            stored = await self.flights.join(key) or await self.cache.get(key)
+            # While the cache was asked, an equal query may have started.
+            stored = stored or await self.flights.join(key)
+        self.metrics.cache_lookups.labels("hit" if stored else "miss").inc()
+        if stored:
+            return "cache", stored
+        source: Source = "model"
+
+        async def fly(answer: asyncio.Future[bytes]) -> None:
+            nonlocal source
+            source, computed = await self._compute(bundle, query, deadline)
+            answer.set_result(computed)
+            # Popular items are quicker to find than to look up, and an answer from the cache
+            # would not tell that it is a fallback.
+            if source == "model":
+                await self.cache.put(key, computed)
+
+        stored = await self.flights.start(key, fly)
+        return source, stored
+
+    async def _compute(
+        self, bundle: Bundle, query: Query, deadline: float | None
+    ) -> tuple[Source, bytes]:
+        result, stored = await self.queue.run(
+            lambda: self._match_and_serialise(bundle, query), deadline=deadline
+        )
+        self.metrics.interactions.labels("true").inc(result.known_items)
+        self.metrics.interactions.labels("false").inc(result.answer["unknown_items"])
+        if not result.is_fallback:
+            self.metrics.interests_in_use.observe(result.interests_in_use)
+        return ("fallback" if result.is_fallback else "model"), stored
+
+    def _match_and_serialise(self, bundle: Bundle, query: Query) -> tuple[Match, bytes]:
+        result = match(bundle, query, stage=self.metrics.stage)
+        with self.metrics.stage("serialise"):
+            return result, orjson.dumps(result.answer)

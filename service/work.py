@@ -1,0 +1,70 @@
+"""Computations off the event loop, in a bounded queue, one at a time.
+
+One thread per worker is on purpose: a search uses its core fully, so a second thread would make
+both slower and give each an OpenMP pool of its own. Workers are what adds cores.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from service.metrics import Metrics
+from service.problems import DeadlinePassed, Overloaded
+
+Result = TypeVar("Result")
+
+
+class WorkQueue:
+    """Runs computations in one thread and refuses those that would wait too long.
+
+    Args:
+        max_pending: Computations that may wait or run.
+        metrics: Shows the queue's depth and what was refused.
+    """
+
+    def __init__(self, *, max_pending: int, metrics: Metrics) -> None:
+        self._max_pending = max_pending
+        self._metrics = metrics
+        self._pending = 0
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="opal-work")
+
+    async def run(self, work: Callable[[], Result], *, deadline: float | None = None) -> Result:
+        """Run ``work`` in the thread when its turn comes.
+
+        Args:
+            work: The computation.
+            deadline: ``time.monotonic()`` after which the caller no longer waits; None for never.
+
+        Raises:
+            Overloaded: The queue is full.
+            DeadlinePassed: The deadline passed before the work began.
+        """
+        if self._pending >= self._max_pending:
+            self._metrics.shed.labels("overload").inc()
+            raise Overloaded(
+                f"{self._pending} computations wait already; try again in a second, elsewhere if "
+                "you can"
+            )
+        self._change_pending(+1)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(
+                self._executor, self._run_in_time, work, deadline
+            )
+        finally:
+            self._change_pending(-1)
+
+    def close(self) -> None:
+        """Wait for the computation that runs and refuse all others."""
+        self._executor.shutdown(cancel_futures=True)
+
+    def _change_pending(self, by: int) -> None:
+        self._pending += by
+        self._metrics.pending.inc(by)
+
+    def _run_in_time(self, work: Callable[[], Result], deadline: float | None) -> Result:
+        if deadline is not None and time.monotonic() >= deadline:
+            self._metrics.shed.labels("deadline").inc()
+            raise DeadlinePassed("X-Timeout-Ms passed while the request waited; nothing was done")
+        return work()
