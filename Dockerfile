@@ -30,20 +30,13 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     && pip --python /opt/opal/bin/python install \
        ${TORCH_INDEX_URL:+--extra-index-url "$TORCH_INDEX_URL"} ".[train]"
 
-# Our own code, last because it changes most.
-FROM dependencies AS service-build
+# Our own code, in a folder of its own: a new release changes this small layer of an image only.
+FROM dependencies AS code
 COPY README.md LICENSE ./
 COPY model ./model
 COPY index ./index
 COPY service ./service
-RUN pip --python /opt/opal/bin/python install --no-cache-dir --no-deps --force-reinstall .
-
-FROM train-dependencies AS trainer-build
-COPY README.md LICENSE ./
-COPY model ./model
-COPY index ./index
-COPY service ./service
-RUN pip --python /opt/opal/bin/python install --no-cache-dir --no-deps --force-reinstall .
+RUN pip --python /opt/opal/bin/python install --no-cache-dir --no-deps --target /opt/opal-match .
 
 # What both images are when they run.
 FROM ${PYTHON_IMAGE} AS runtime
@@ -54,6 +47,7 @@ LABEL org.opencontainers.image.title="OPAL Match" \
       org.opencontainers.image.revision="${REVISION}"
 # pip has compiled the packages already; nothing else may be written: the root is mounted read-only.
 ENV PATH=/opt/opal/bin:$PATH \
+    PYTHONPATH=/opt/opal-match \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONSAFEPATH=1 \
     PYTHONUNBUFFERED=1
@@ -66,7 +60,8 @@ USER 10001:10001
 STOPSIGNAL SIGTERM
 
 FROM runtime AS trainer
-COPY --from=trainer-build /opt/opal /opt/opal
+COPY --from=train-dependencies /opt/opal /opt/opal
+COPY --from=code /opt/opal-match /opt/opal-match
 COPY --chmod=0755 deploy/train-and-publish.sh /usr/local/bin/train-and-publish
 ENV DATA=/data \
     REGISTRY=/registry \
@@ -76,7 +71,8 @@ VOLUME ["/data", "/registry"]
 CMD ["train-and-publish"]
 
 FROM runtime AS service
-COPY --from=service-build /opt/opal /opt/opal
+COPY --from=dependencies /opt/opal /opt/opal
+COPY --from=code /opt/opal-match /opt/opal-match
 VOLUME ["/registry"]
 EXPOSE 8000
 # Ready = a bundle is live. The slim image has no curl; http.client also ignores proxy settings.

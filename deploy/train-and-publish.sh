@@ -2,9 +2,11 @@
 # From an interaction log to a live bundle, one documented command after the other. `make demo` and
 # the trainer image run this very file.
 #
+#   deploy/train-and-publish.sh [OPTIONS OF python -m model train]
+#
 #   DATA      folder for everything that is made on the way       (default: demo)
 #   REGISTRY  registry that the bundle is published in            (default: $DATA/registry)
-#   SOURCE    folder with MovieLens files (u.data or ratings.dat) (default: fetch MovieLens 100K)
+#   SOURCE    folder with official ml-100k or ml-1m files         (default: fetch MovieLens 100K)
 #   PYTHON    interpreter with opal-match[train] installed        (default: python)
 #
 # Every command puts its output in place as its last act. What exists is therefore complete, and its
@@ -43,17 +45,18 @@ check_source() {
   printf '%s\n' "$SOURCE" >"$note"
 }
 
-# The version is the bundle's own: what was published before is left alone, so that a roll-back
-# stays. Only a registry in which nothing is live gets it again.
+# What was published before is not made live again, so that a roll-back stays. Only a registry in
+# which nothing is live gets it once more.
 publish() {
   local version
   version=$("$PYTHON" -c 'import json, sys; print(json.load(open(sys.argv[1]))["version"])' \
     "$DATA/bundle/manifest.json")
-  step "$REGISTRY/bundles/$version" "publish $version in $REGISTRY" \
-    "$PYTHON" -m index publish "$DATA/bundle" --registry "$REGISTRY"
-  if [[ ! -e $REGISTRY/CURRENT ]]; then
-    "$PYTHON" -m index activate "$version" --registry "$REGISTRY"
+  if [[ -e $REGISTRY/bundles/$version && -e $REGISTRY/CURRENT ]]; then
+    say "publish: done before ($REGISTRY/bundles/$version)"
+    return
   fi
+  say "publish $version in $REGISTRY ..."
+  "$PYTHON" -m index publish "$DATA/bundle" --registry "$REGISTRY"
 }
 
 check_source
@@ -62,8 +65,9 @@ step "$DATA/movielens" "get the data" \
 step "$DATA/dataset" "prepare the data set" \
   "$PYTHON" -m model prepare --interactions "$DATA/movielens/interactions.csv" \
   --items "$DATA/movielens/items.csv" --out "$DATA/dataset"
+# With --resume an interrupted training goes on from its last checkpoint; without one it starts.
 step "$DATA/run/run.json" "train OPAL, both stages" \
-  "$PYTHON" -m model train "$DATA/dataset" --out "$DATA/run"
+  "$PYTHON" -m model train "$DATA/dataset" --out "$DATA/run" --resume "$@"
 step "$DATA/bundle" "build the bundle" \
   "$PYTHON" -m index build "$DATA/run" --out "$DATA/bundle"
 publish

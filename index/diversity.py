@@ -6,9 +6,7 @@ from index.item_index import Floats
 from index.merging import Candidates
 
 
-def diversify(
-    candidates: Candidates, item_vectors: Floats, diversity: float, n: int
-) -> Candidates:
+def diversify(candidates: Candidates, item_vectors: Floats, diversity: float, n: int) -> Candidates:
     """Take n candidates one by one, each good in itself and unlike those already taken.
 
     A candidate's worth is ``(1 - diversity) * score - diversity * s`` with s its largest cosine

@@ -67,8 +67,7 @@ class FaissItemIndex:
             return self._exact.search(queries, n, allowed=allowed)
         parameters = None
         if allowed is not None:
-            bits = np.packbits(allowed, bitorder="little")
-            parameters = faiss.SearchParameters(sel=faiss.IDSelectorBitmap(bits))
+            parameters = _restricted_to(allowed)
         faiss.omp_set_num_threads(self._threads)  # of this calling thread only
         queries = np.ascontiguousarray(queries, dtype=np.float32)
         scores, rows = self._index.search(queries, n, params=parameters)
@@ -85,8 +84,28 @@ class FaissItemIndex:
         return result
 
     def save(self, path: Path) -> None:
-        """Write the index to a file."""
-        faiss.write_index(self._index, str(path))
+        """Write the index to a file.
+
+        Raises:
+            InputError: It cannot be written, on a full disk for example.
+        """
+        try:
+            faiss.write_index(self._index, str(path))
+        except RuntimeError as error:
+            raise InputError(f"{path}: cannot be written ({_reason(error)})") from error
+
+
+def _reason(error: RuntimeError) -> str:
+    """Return what Faiss says, without its place in Faiss's source and in one line."""
+    return str(error).strip().splitlines()[-1].rsplit(": Error: ", maxsplit=1)[-1]
+
+
+def _restricted_to(allowed: Mask) -> faiss.SearchParameters:
+    """Make the parameters that let a search find these rows only. Shape (n_items,), bool."""
+    bits = np.packbits(allowed, bitorder="little")
+    # Faiss's Python layer replaces both constructors; its type stubs know only those of C++.
+    selector = faiss.IDSelectorBitmap(bits)  # type: ignore[call-arg, arg-type]
+    return faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
 
 
 def build_faiss_index(
@@ -109,7 +128,7 @@ def build_faiss_index(
         index.train(vectors)
         index.add(vectors)
     except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1]
+        reason = _reason(error)
         raise InputError(
             f"--kind {kind}: Faiss rejects it for {len(vectors)} vectors of {vectors.shape[1]} "
             f"dimensions ({reason}); take auto, flat or a valid factory string"
@@ -134,7 +153,7 @@ def open_faiss_index(
     try:
         index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
     except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1]
+        reason = _reason(error)
         raise BundleError(f"{path}: Faiss cannot read it ({reason}); build it again") from error
     if (index.ntotal, index.d) != item_vectors.shape:
         raise BundleError(

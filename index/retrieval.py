@@ -61,7 +61,7 @@ def retrieve(
         result = item_index.search(interests, fetch, allowed=allowed)
         merged = merge_interests(result)
         if len(excluded):
-            merged = merged.take(~np.isin(merged.rows, excluded))
+            merged = merged.take(np.flatnonzero(~np.isin(merged.rows, excluded)))
         if fetch == reachable or _is_settled(result, merged, n):
             return merged.take(slice(n))
         fetch *= WIDENING

@@ -6,11 +6,10 @@ the old checkpoint or the new one.
 """
 
 import json
-import os
+import uuid
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -28,14 +27,12 @@ def save_checkpoint(folder: Path, name: str, tensors: Tensors, state: dict[str, 
         folder: Where checkpoints are; made if need be.
         name: Of the checkpoint.
         tensors: By name; any shape and dtype.
-        state: What JSON can hold; ``step`` is used in the name of the tensor file.
+        state: What JSON can hold.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    tensor_file = folder / f"{name}-{state['stage']}-{state['step']:07d}.safetensors"
-    temporary = tensor_file.with_suffix(f".{os.getpid()}.tmp")
-    save_file({key: value.detach().contiguous() for key, value in tensors.items()}, temporary)
-    sync(temporary)
-    temporary.replace(tensor_file)
+    tensor_file = folder / f"{name}-{uuid.uuid4().hex[:8]}.safetensors"
+    save_file({key: value.detach().contiguous() for key, value in tensors.items()}, tensor_file)
+    sync(tensor_file)
     replace_file(
         folder / f"{name}.json", json.dumps({**state, "tensors": tensor_file.name}, indent=2)
     )

@@ -27,7 +27,10 @@ class TrainingConfig:
         batch_size: B, sequences per step.
         n_negatives: N, shared negatives per step; None: B, as in the paper.
         learning_rate: Of Adam.
-        weight_decay: Of Adam, added to the gradient.
+        weight_decay: Of Adam, added to the gradient. The paper ran 1e-4; here embeddings are
+            normalised, so that it would only change the size of a step.
+        averaging: Decay per step of the moving average of the weights that is validated and
+            kept; 0 keeps the weights themselves.
         eval_every: Steps between validations.
         patience: Validations without a better Recall@50 before a stage ends.
         max_steps: Steps of a stage at most.
@@ -45,7 +48,8 @@ class TrainingConfig:
     batch_size: int = 256
     n_negatives: int | None = None
     learning_rate: float = 1e-3
-    weight_decay: float = 1e-4
+    weight_decay: float = 0.0
+    averaging: float = 0.998
     eval_every: int = 200
     patience: int = 5
     max_steps: int = 100_000
@@ -63,9 +67,14 @@ class TrainingConfig:
                 f"--k is {self.k}, --dim is {self.dim}; at most dim hyper-categories can be "
                 "orthogonal"
             )
+        if not 0 <= self.averaging < 1:
+            raise InputError(
+                f"--averaging is {self.averaging}; expected 0 or more, and less than 1"
+            )
         for name in ("temperature", "learning_rate"):
             if not getattr(self, name) > 0:
-                raise InputError(f"{name} is {getattr(self, name)}; expected more than 0")
+                option = "--" + name.replace("_", "-")
+                raise InputError(f"{option} is {getattr(self, name)}; expected more than 0")
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON types."""

@@ -79,7 +79,9 @@ def prepare(
         parted = pl.scan_parquet(staging / "parted.parquet")
         catalog = _number_items(parted, table)
         catalog.write_parquet(staging / "items.parquet")
-        rows = catalog.lazy().select("item_id", pl.int_range(pl.len(), dtype=pl.Int32).alias("item"))
+        rows = catalog.lazy().select(
+            "item_id", pl.int_range(pl.len(), dtype=pl.Int32).alias("item")
+        )
         known = parted.join(rows, on="item_id", maintain_order="left")
         known.select("user", "item", "timestamp", "part").sink_parquet(
             staging / "interactions.parquet"
@@ -138,7 +140,8 @@ class Dataset:
             summary = json.loads((path / "dataset.json").read_text())
         except (OSError, json.JSONDecodeError) as error:
             raise InputError(
-                f"{path}: not a prepared data set ({error}); make one with `python -m model prepare`"
+                f"{path}: not a prepared data set ({error}); "
+                "make one with `python -m model prepare`"
             ) from error
         if summary.get("format_version") != FORMAT_VERSION:
             raise InputError(
@@ -225,9 +228,7 @@ def _number_items(parted: pl.LazyFrame, table: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _summarise(
-    folder: Path, source: Path, split: str, reason: str, skipped: int
-) -> dict[str, Any]:
+def _summarise(folder: Path, source: Path, split: str, reason: str, skipped: int) -> dict[str, Any]:
     rows = pl.scan_parquet(folder / "interactions.parquet")
     totals = rows.select(
         pl.len().alias("interactions"),

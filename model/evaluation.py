@@ -69,7 +69,7 @@ def _best_items(
     Where fewer than ``depth`` items are left, the row is −1.
     """
     batch, k, _ = interests.shape
-    scores = (interests.flatten(0, 1) @ item_vectors.T).unflatten(0, (batch, k)).amax(1)
+    scores = (interests.flatten(0, 1) @ item_vectors.T).view(batch, k, -1).amax(1)
     lengths = np.array([len(history) for history in histories])
     users = np.repeat(np.arange(batch), lengths)
     scores[torch.from_numpy(users), torch.from_numpy(np.concatenate(histories))] = -torch.inf

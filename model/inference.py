@@ -150,7 +150,9 @@ class OpalInferenceEncoder:
         if self._hard is not None:
             evolved = self._evolve(embeddings, hyper_category, counts, self._hard)
             # z_j = norm(½ s_j + ½ h_j)
-            interests = _normalise((interests + evolved) / 2, fallback=self._hyper_categories)
+            interests = _normalise(
+                np.float32(0.5) * (interests + evolved), fallback=self._hyper_categories
+            )
         weights = (
             assignment.mean(axis=0)
             if len(embeddings)
@@ -234,7 +236,8 @@ def _softmax(logits: Floats) -> Floats:
 
 def _sigmoid(values: Floats) -> Floats:
     """Logistic function by tanh, which does not overflow."""
-    result: Floats = np.tanh(values / 2) / 2 + np.float32(0.5)
+    half = np.float32(0.5)
+    result: Floats = half * np.tanh(half * values) + half
     return result
 
 

@@ -33,7 +33,7 @@ def score_items(interests: Tensor, items: Tensor, temperature: float) -> Tensor:
     """
     batch, k, _ = interests.shape
     scores = interests.flatten(0, 1) @ items.T
-    return scores.unflatten(0, (batch, k)).amax(1) / temperature
+    return scores.view(batch, k, -1).amax(1) / temperature
 
 
 def score_own_item(interests: Tensor, items: Tensor, temperature: float) -> Tensor:

@@ -30,9 +30,9 @@ _IN_WHEEL = "recbole/dataset_example/ml-100k/ml-100k"
 
 # u.item of ml-100k ends in one 0/1 column for each of these, in this order.
 _GENRES = (
-    "unknown Action Adventure Animation Children's Comedy Crime Documentary Drama Fantasy "
-    "Film-Noir Horror Musical Mystery Romance Sci-Fi Thriller War Western"
-).split()
+    "unknown|Action|Adventure|Animation|Children's|Comedy|Crime|Documentary|Drama|Fantasy"
+    "|Film-Noir|Horror|Musical|Mystery|Romance|Sci-Fi|Thriller|War|Western"
+).split(CATEGORY_SEPARATOR)
 _FIRST_GENRE_COLUMN = 5
 
 
@@ -120,9 +120,7 @@ def _official_100k(source: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
         has_header=False,
         new_columns=["user_id", "item_id", "rating", "timestamp"],
     )
-    rows = [
-        line.split("|") for line in _lines(source / "u.item") if line.count("|") > len(_GENRES)
-    ]
+    rows = [line.split("|") for line in _lines(source / "u.item") if line.count("|") > len(_GENRES)]
     movies = [
         {
             "item_id": row[0],

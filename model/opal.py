@@ -138,7 +138,7 @@ class OpalEncoder(nn.Module):
             # An interest whose every unit is cut by the ReLU has no direction: it too falls back.
             evolved = torch.where(evolved.any(-1, keepdim=True), evolved, result[order])
             result = result.index_copy(0, order, evolved)
-        return result.unflatten(0, (n_users, k))
+        return result.view(n_users, k, -1)
 
 
 def pack_sub_sequences(

@@ -4,9 +4,13 @@ Stage 1 pre-trains soft interests until validation Recall@50 has not risen for `
 validations; stage 2 starts from stage 1's best weights and fine-tunes with hard interests in the
 same way. The best of each stage is kept: "OPAL (soft)" is a result of its own.
 
+What is validated and kept is a moving average of the weights: single steps of Adam scatter around
+it, by ± 0.01 in Recall@50 on MovieLens 100K, and early stopping would pick among the scatter.
+
 At every validation a checkpoint is written from which ``resume`` goes on.
 """
 
+import copy
 import logging
 import time
 from collections.abc import Sequence
@@ -81,9 +85,7 @@ def evaluate_encoder(
     def encode(histories: Sequence[NDArray[np.int64]]) -> Tensor:
         ends = np.cumsum([len(history) for history in histories])
         begins = np.concatenate(([0], ends[:-1]))
-        padded = pad_histories(
-            np.concatenate(histories), np.maximum(begins, ends - max_len), ends
-        )
+        padded = pad_histories(np.concatenate(histories), np.maximum(begins, ends - max_len), ends)
         interests: Tensor = encoder(torch.from_numpy(padded), stage).interests
         return interests
 
@@ -121,6 +123,7 @@ class Training:
             temperature=config.temperature,
         )
         self._optimizer = self._new_optimizer()
+        self._average = copy.deepcopy(self.encoder)
         self.stage: Stage = "soft"
         self._step = 0
         self._best = -1.0
@@ -162,11 +165,9 @@ class Training:
             )
         if state["dataset"] != self._dataset.summary:
             raise InputError(f"{self._folder}: the checkpoint was made with another data set")
-        self.encoder.load_state_dict(
-            {name[6:]: value for name, value in tensors.items() if name.startswith("model.")}
-        )
+        self.encoder.load_state_dict(_unprefixed(tensors, "encoder."))
         self.stage = state["stage"]
-        self._optimizer = self._new_optimizer()
+        self._average.load_state_dict(_unprefixed(tensors, "average."))
         self._load_optimizer(tensors)
         self._random.bit_generator.state = state["random"]
         self._step = state["step"]
@@ -179,6 +180,7 @@ class Training:
         self.load_best(self.stage)
         self.stage = stage
         self._optimizer = self._new_optimizer()
+        self._average = copy.deepcopy(self.encoder)
         self._step, self._best, self._rounds_without_gain = 0, -1.0, 0
 
     def _run_stage(self) -> None:
@@ -210,6 +212,7 @@ class Training:
         loss.backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()
         self._step += 1
+        self._update_average()
         return loss.item()
 
     def _validate(self, loss: float, sequences_per_second: float) -> None:
@@ -219,7 +222,7 @@ class Training:
                 "lower the learning rate"
             )
         metrics = evaluate_encoder(
-            self.encoder, self._dataset.valid, self.stage, self._config.max_len
+            self._average, self._dataset.valid, self.stage, self._config.max_len
         )
         value = metrics[SELECT_BY]
         gained = value > self._best
@@ -241,13 +244,14 @@ class Training:
             save_checkpoint(
                 self._folder,
                 self.stage,
-                dict(self.encoder.state_dict()),
+                dict(self._average.state_dict()),
                 {"stage": self.stage, "step": self._step, "metrics": metrics},
             )
         self._save_latest()
 
     def _save_latest(self) -> None:
-        tensors = {f"model.{name}": value for name, value in self.encoder.state_dict().items()}
+        tensors = {f"encoder.{name}": value for name, value in self.encoder.state_dict().items()}
+        tensors |= {f"average.{name}": value for name, value in self._average.state_dict().items()}
         for number, moments in self._optimizer.state_dict()["state"].items():
             tensors |= {f"adam.{number}.{name}": value for name, value in moments.items()}
         state = {
@@ -264,11 +268,18 @@ class Training:
 
     def _load_optimizer(self, tensors: dict[str, Tensor]) -> None:
         moments: dict[int, dict[str, Tensor]] = {}
-        for name, value in tensors.items():
-            if name.startswith("adam."):
-                _, number, moment = name.split(".")
-                moments.setdefault(int(number), {})[moment] = value
+        for name, value in _unprefixed(tensors, "adam.").items():
+            number, moment = name.split(".")
+            moments.setdefault(int(number), {})[moment] = value
         self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": moments})
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        # Short at first, so that the average does not drag the start of a stage along.
+        decay = min(self._config.averaging, self._step / (self._step + 10))
+        pairs = zip(self._average.parameters(), self.encoder.parameters(), strict=True)
+        for average, current in pairs:
+            average.lerp_(current, 1 - decay)
 
     def _new_optimizer(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(
@@ -276,3 +287,11 @@ class Training:
             lr=self._config.learning_rate,
             weight_decay=self._config.weight_decay,
         )
+
+
+def _unprefixed(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {
+        name.removeprefix(prefix): value
+        for name, value in tensors.items()
+        if name.startswith(prefix)
+    }

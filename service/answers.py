@@ -1,9 +1,9 @@
 """What a caller gets back. The same types document the API and are built by ``matching``."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NotRequired
 
 from pydantic import Field
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import TypedDict
 
 from service.problems import Problem
 
@@ -146,9 +146,7 @@ class InterestsAnswer(TypedDict):
 
     bundle_version: BundleVersion
     unknown_items: UnknownItems
-    interests: Annotated[
-        list[InterestVector], Field(description="All k, largest weight first")
-    ]
+    interests: Annotated[list[InterestVector], Field(description="All k, largest weight first")]
 
 
 class SimilarItem(TypedDict):

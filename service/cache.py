@@ -30,7 +30,7 @@ class AnswerCache(Protocol):
 class NullCache:
     """Keeps nothing (``OPAL_CACHE_TTL=0``)."""
 
-    async def get(self, key: str) -> bytes | None:
+    async def get(self, key: str) -> bytes | None:  # noqa: ARG002 - the protocol's signature
         """Return None: always a miss."""
         return None
 

@@ -5,9 +5,11 @@ a_tj (e_t · e_v) to what interest j thinks of item v (up to the length of the s
 hard stage adds).
 """
 
+from typing import NotRequired
+
 import numpy as np
 from numpy.typing import NDArray
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import TypedDict
 
 from index.bundle import Bundle
 from index.merging import Candidates

@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
 
 from service.problems import DeadlinePassed
 
-Fly = Callable[[asyncio.Future[bytes]], Awaitable[None]]
+Answer = TypeVar("Answer")
 
 
-class Flights:
+class Flights(Generic[Answer]):
     """Computations under way, by key.
 
     A computation runs as a task of its own: the caller who started it may go away without taking
@@ -16,10 +17,10 @@ class Flights:
     """
 
     def __init__(self) -> None:
-        self._answers: dict[str, asyncio.Future[bytes]] = {}
+        self._answers: dict[str, asyncio.Future[Answer]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def join(self, key: str) -> bytes | None:
+    async def join(self, key: str) -> Answer | None:
         """Wait for the computation under way for ``key``; None where there is none to share.
 
         Raises:
@@ -33,7 +34,9 @@ class Flights:
         except DeadlinePassed:
             return None  # that was the deadline of the one who started it, not ours
 
-    async def start(self, key: str, fly: Fly) -> bytes:
+    async def start(
+        self, key: str, fly: Callable[[asyncio.Future[Answer]], Awaitable[None]]
+    ) -> Answer:
         """Start the computation for ``key`` and wait for its answer.
 
         Args:
@@ -43,7 +46,7 @@ class Flights:
         Raises:
             Exception: What ``fly`` raised before it set the answer.
         """
-        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._answers[key] = answer
         task = asyncio.create_task(self._fly(key, fly, answer))
         self._tasks.add(task)
@@ -54,7 +57,12 @@ class Flights:
         """Wait for the computations under way."""
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _fly(self, key: str, fly: Fly, answer: asyncio.Future[bytes]) -> None:
+    async def _fly(
+        self,
+        key: str,
+        fly: Callable[[asyncio.Future[Answer]], Awaitable[None]],
+        answer: asyncio.Future[Answer],
+    ) -> None:
         try:
             await fly(answer)
         except Exception as error:

@@ -55,6 +55,6 @@ def log_config(level: str) -> dict[str, Any]:
         "formatters": {"json": {"()": "service.logs.JsonFormatter"}},
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
         "root": {"handlers": ["stderr"], "level": level.upper()},
-        # uvicorn tells of every start and stop of a worker; its accesses are counted by metrics.py
-        "loggers": {"uvicorn.access": {"level": "WARNING"}},
+        # They tell at length of every start and stop; `server` says what matters of it.
+        "loggers": {name: {"level": "WARNING"} for name in ("uvicorn", "faiss")},
     }

@@ -185,9 +185,7 @@ def _allowed_rows(bundle: Bundle, query: Query) -> Mask | None:
     return allowed
 
 
-def _summaries(
-    interests: Interests | None, explainer: Explainer | None
-) -> list[InterestSummary]:
+def _summaries(interests: Interests | None, explainer: Explainer | None) -> list[InterestSummary]:
     if interests is None or explainer is None:
         return []
     return [
@@ -211,7 +209,12 @@ def _candidates(
         strict=True,
     )
     candidates: list[Candidate] = [
-        {**fields, "score": score, "rank": rank, "interest": None if interest < 0 else interest}
+        {
+            **fields,  # type: ignore[typeddict-item] # "because" is added below
+            "score": score,
+            "rank": rank,
+            "interest": None if interest < 0 else interest,
+        }
         for rank, (fields, score, interest) in enumerate(columns, start=1)
     ]
     if explain and explainer is not None:

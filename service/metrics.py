@@ -52,6 +52,7 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self._registry = registry or CollectorRegistry()
+        self._shown: tuple[str, str, str] | None = None
         self._define_requests(self._registry)
         self._define_matching(self._registry)
         self._define_cache(self._registry)
@@ -166,10 +167,32 @@ class Metrics:
         finally:
             self.stage_seconds.labels(name).observe(time.perf_counter() - start)
 
+    def note_bundle(
+        self, *, version: str, model: str, index_kind: str, created: float, items: int
+    ) -> None:
+        """Show which bundle this worker serves from now on, in place of the one before.
+
+        Args:
+            version: The bundle's version.
+            model: Name of its model.
+            index_kind: Kind of its index.
+            created: When it was built, seconds since 1970.
+            items: Items in its index.
+        """
+        if self._shown is not None:
+            # A series cannot be taken back from the files of a worker, but it can say 0.
+            self.bundle.labels(*self._shown).set(0)
+        self._shown = (version, model, index_kind)
+        self.bundle.labels(*self._shown).set(1)
+        self.bundle_created.set(created)
+        self.index_items.set(items)
+        self.reloads.labels("swapped").inc()
+        self.workers_ready.set(1)
+
     def render(self) -> bytes:
         """Return all values of all workers in Prometheus' text format."""
         if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
             return generate_latest(self._registry)
         everyone = CollectorRegistry()
-        MultiProcessCollector(everyone)
+        MultiProcessCollector(everyone)  # type: ignore[no-untyped-call]
         return generate_latest(everyone)

@@ -15,7 +15,7 @@ Anything else that escapes a route becomes a 500 without details; the log has th
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, NotRequired
 
 import orjson
 from fastapi import FastAPI, Request, Response
@@ -23,7 +23,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import Field, ValidationError
 from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import TypedDict
 
 PROBLEM_JSON = "application/problem+json"
 

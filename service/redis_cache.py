@@ -33,7 +33,7 @@ class RedisCache:
     """
 
     def __init__(
-        self, redis: "Redis[bytes]", *, ttl_ms: int, breaker: CircuitBreaker, metrics: Metrics
+        self, redis: Redis, *, ttl_ms: int, breaker: CircuitBreaker, metrics: Metrics
     ) -> None:
         self._redis = redis
         self._ttl_ms = ttl_ms
@@ -45,12 +45,12 @@ class RedisCache:
         if not self._breaker.allows_call():
             return None
         try:
-            answer: bytes | None = await self._redis.get(key)
+            answer = await self._redis.get(key)
         except (RedisError, OSError) as error:
             self._note_failure("get", error)
             return None
         self._breaker.succeeded()
-        return answer
+        return answer if isinstance(answer, bytes) else None
 
     async def put(self, key: str, answer: bytes) -> None:
         """See ``AnswerCache.put``."""
@@ -69,7 +69,7 @@ class RedisCache:
 
     def _note_failure(self, call: str, error: Exception) -> None:
         self._metrics.cache_errors.labels(call).inc()
-        _logger.warning("cache %s failed: %s", call, error or type(error).__name__)
+        _logger.warning("cache %s failed: %s", call, str(error) or type(error).__name__)
         self._breaker.failed()
 
 

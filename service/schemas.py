@@ -182,9 +182,7 @@ class MatchRequest(HistoryRequest):
 class BatchRequest(Body):
     """Many users in one call. Each request is checked by itself: one bad one spoils no other."""
 
-    requests: list[SkipValidation[MatchRequest]] = Field(
-        description="Match requests", min_length=1
-    )
+    requests: list[SkipValidation[MatchRequest]] = Field(description="Match requests", min_length=1)
 
     @field_validator("requests", mode="before")
     @classmethod

@@ -7,7 +7,7 @@ way, and the queue in front of the thread that computes.
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 import orjson
 
@@ -21,7 +21,18 @@ from service.reloading import LiveBundle
 from service.work import WorkQueue
 
 Result = TypeVar("Result")
-Source = Literal["model", "cache", "fallback"]
+
+
+class Found(NamedTuple):
+    """An answer without its request's id.
+
+    Attributes:
+        source: Where it came from.
+        stored: ``answers.StoredAnswer`` as JSON.
+    """
+
+    source: Literal["model", "cache", "fallback"]
+    stored: bytes
 
 
 @dataclass(frozen=True)
@@ -38,7 +49,7 @@ class Retriever:
 
     live: LiveBundle
     cache: AnswerCache
-    flights: Flights
+    flights: Flights[Found]
     queue: WorkQueue
     metrics: Metrics
 
@@ -59,10 +70,10 @@ class Retriever:
         """
         # One reference for the whole request: a swap meanwhile does not touch it.
         bundle = self.live.get()
-        source, stored = await self._find(bundle, query, deadline)
-        self.metrics.answers.labels(source).inc()
-        head = orjson.dumps({"request_id": request_id, "source": source})
-        return head[:-1] + b"," + stored[1:]
+        found = await self._find(bundle, query, deadline)
+        self.metrics.answers.labels(found.source).inc()
+        head = orjson.dumps({"request_id": request_id, "source": found.source})
+        return head[:-1] + b"," + found.stored[1:]
 
     async def compute(
         self, work: Callable[[Bundle], Result], *, deadline: float | None = None
@@ -77,45 +88,49 @@ class Retriever:
         self.queue.close()
         await self.cache.close()
 
-    async def _find(
-        self, bundle: Bundle, query: Query, deadline: float | None
-    ) -> tuple[Source, bytes]:
+    async def _find(self, bundle: Bundle, query: Query, deadline: float | None) -> Found:
         if not query.history:
             # Most new users have no history; their answer costs less than a look-up.
             return await self._compute(bundle, query, deadline)
         key = cache_key(bundle.version, query)
-        with self.metrics.stage("cache"):
-            stored = await self.flights.join(key) or await self.cache.get(key)
-            # While the cache was asked, an equal query may have started.
-            stored = stored or await self.flights.join(key)
-        self.metrics.cache_lookups.labels("hit" if stored else "miss").inc()
-        if stored:
-            return "cache", stored
-        source: Source = "model"
+        found = await self._look_up(key)
+        self.metrics.cache_lookups.labels("hit" if found else "miss").inc()
+        if found:
+            return found
 
-        async def fly(answer: asyncio.Future[bytes]) -> None:
-            nonlocal source
-            source, computed = await self._compute(bundle, query, deadline)
+        async def fly(answer: asyncio.Future[Found]) -> None:
+            computed = await self._compute(bundle, query, deadline)
             answer.set_result(computed)
-            # Popular items are quicker to find than to look up, and an answer from the cache
-            # would not tell that it is a fallback.
-            if source == "model":
-                await self.cache.put(key, computed)
+            # Popular items are quicker to find than to look up, and a stored answer would not
+            # tell that it is a fallback.
+            if computed.source == "model":
+                await self.cache.put(key, computed.stored)
 
-        stored = await self.flights.start(key, fly)
-        return source, stored
+        return await self.flights.start(key, fly)
 
-    async def _compute(
-        self, bundle: Bundle, query: Query, deadline: float | None
-    ) -> tuple[Source, bytes]:
+    async def _look_up(self, key: str) -> Found | None:
+        """Take the answer from an equal query under way, or from the cache."""
+        shared = await self.flights.join(key)
+        if shared is None:
+            with self.metrics.stage("cache"):
+                stored = await self.cache.get(key)
+            if stored is not None:
+                return Found("cache", stored)
+            shared = await self.flights.join(key)  # one may have started meanwhile
+        if shared is None or shared.source == "fallback":
+            return shared
+        return Found("cache", shared.stored)
+
+    async def _compute(self, bundle: Bundle, query: Query, deadline: float | None) -> Found:
         result, stored = await self.queue.run(
             lambda: self._match_and_serialise(bundle, query), deadline=deadline
         )
         self.metrics.interactions.labels("true").inc(result.known_items)
         self.metrics.interactions.labels("false").inc(result.answer["unknown_items"])
-        if not result.is_fallback:
-            self.metrics.interests_in_use.observe(result.interests_in_use)
-        return ("fallback" if result.is_fallback else "model"), stored
+        if result.is_fallback:
+            return Found("fallback", stored)
+        self.metrics.interests_in_use.observe(result.interests_in_use)
+        return Found("model", stored)
 
     def _match_and_serialise(self, bundle: Bundle, query: Query) -> tuple[Match, bytes]:
         result = match(bundle, query, stage=self.metrics.stage)

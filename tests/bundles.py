@@ -26,7 +26,8 @@ def item_id(row: int) -> str:
 
 def unit_rows(vectors: NDArray[np.floating[Any]]) -> Floats:
     """Scale every row to unit length. Shape kept, float32."""
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    unit: Floats = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    return unit
 
 
 def clustered_vectors(
@@ -61,9 +62,9 @@ def write_run(
     write_encoder(path, vectors, hyper_categories, stage=stage, max_len=max_len, rng=rng)
     _items(n_items, cluster, rng).write_parquet(path / "items.parquet")
     histories = [_history(cluster, k, max_len, rng) for _ in range(n_histories)]
-    pl.DataFrame(
-        {"history": histories}, schema={"history": pl.List(pl.Int32)}
-    ).write_parquet(path / "histories.parquet")
+    pl.DataFrame({"history": histories}, schema={"history": pl.List(pl.Int32)}).write_parquet(
+        path / "histories.parquet"
+    )
     manifest = _manifest(n_items, k=k, dim=dim, max_len=max_len, stage=stage)
     (path / "run.json").write_text(json.dumps(manifest))
     return path

@@ -42,9 +42,17 @@ def test_the_service_is_what_a_plain_build_makes(dockerfile: str) -> None:
 
 
 def test_the_service_image_gets_nothing_of_the_training_stages(dockerfile: str) -> None:
-    assert re.findall(r"--from=(\S+)", stage(dockerfile, "service")) == ["service-build"]
-    assert re.search(r"^FROM dependencies AS service-build", dockerfile, re.M)
+    assert re.findall(r"--from=(\S+)", stage(dockerfile, "service")) == ["dependencies", "code"]
+    assert re.search(r"^FROM dependencies AS code", dockerfile, re.M)
     assert "[train]" not in stage(dockerfile, "dependencies")
+
+
+def test_dependencies_are_copied_before_code(dockerfile: str) -> None:
+    """A new release then changes the last, small layers only."""
+    for name in ("service", "trainer"):
+        assert re.findall(r"--from=(\S+)", stage(dockerfile, name))[-1] == "code"
+    assert "COPY pyproject.toml ./\n" in stage(dockerfile, "dependencies")
+    assert "model" not in stage(dockerfile, "dependencies")
 
 
 def test_images_do_not_run_as_root(dockerfile: str) -> None:

@@ -34,7 +34,7 @@ class Pipeline:
         self.python.write_text(STAND_IN)
         self.python.chmod(0o755)
 
-    def run(self, **variables: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *options: str, **variables: str) -> subprocess.CompletedProcess[str]:
         given = {"PYTHON": str(self.python), "NOTES": str(self.notes), **variables}
         kept = {
             name: value
@@ -42,7 +42,7 @@ class Pipeline:
             if name not in {"DATA", "REGISTRY", "SOURCE"}
         }
         return subprocess.run(
-            [str(SCRIPT)],
+            [str(SCRIPT), *options],
             cwd=self.folder,
             env=kept | given,
             capture_output=True,
@@ -70,7 +70,7 @@ def test_the_first_run_goes_from_data_to_a_published_bundle(pipeline: Pipeline) 
         "model movielens --out demo/movielens",
         "model prepare --interactions demo/movielens/interactions.csv"
         " --items demo/movielens/items.csv --out demo/dataset",
-        "model train demo/dataset --out demo/run",
+        "model train demo/dataset --out demo/run --resume",
         "index build demo/run --out demo/bundle",
         "index publish demo/bundle --registry demo/registry",
     ]
@@ -117,7 +117,7 @@ def test_a_registry_without_a_live_bundle_gets_one(pipeline: Pipeline) -> None:
 
     pipeline.run()
 
-    assert pipeline.commands() == ["index activate v1 --registry demo/registry"]
+    assert pipeline.commands() == ["index publish demo/bundle --registry demo/registry"]
 
 
 def test_folders_can_be_chosen_and_may_hold_spaces(pipeline: Pipeline) -> None:
@@ -127,6 +127,14 @@ def test_folders_can_be_chosen_and_may_hold_spaces(pipeline: Pipeline) -> None:
     assert (pipeline.folder / "my work" / "bundle" / "manifest.json").exists()
     assert (pipeline.folder / "my registry" / "bundles" / "v1").exists()
     assert pipeline.commands()[0] == "model movielens --source my ml-1m --out my work/movielens"
+
+
+def test_options_go_to_the_training(pipeline: Pipeline) -> None:
+    pipeline.run("--max-len", "20")
+
+    assert pipeline.commands()[2] == (
+        "model train demo/dataset --out demo/run --resume --max-len 20"
+    )
 
 
 def test_data_of_another_source_is_refused(pipeline: Pipeline) -> None:

@@ -1,0 +1,131 @@
+"""Open a bundle: one immutable version of encoder, index, catalog and metadata.
+
+Nothing that does not pass is returned: checksums, shapes, then the probes, which also warm up
+what was mapped. ``index.build`` is the writer.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from index.catalog import CATEGORIES_FILE, ITEMS_FILE, LOOKUP_FILE, POPULAR_FILE, Catalog
+from index.faiss_index import FaissItemIndex, open_faiss_index
+from index.manifest import Manifest, file_entry, read_manifest
+from index.probes import PROBE_FILE, check_probes, open_probes
+from model.errors import BundleError, InputError
+from model.inference import ENCODER_FILE, OpalInferenceEncoder, load_encoder
+
+INDEX_FILE = "index.faiss"
+REPORT_FILE = "report.html"
+REQUIRED_FILES = (
+    ENCODER_FILE,
+    INDEX_FILE,
+    ITEMS_FILE,
+    CATEGORIES_FILE,
+    LOOKUP_FILE,
+    POPULAR_FILE,
+    PROBE_FILE,
+    REPORT_FILE,
+)
+
+
+@dataclass(frozen=True, repr=False)
+class Bundle:
+    """A bundle that is open.
+
+    Attributes:
+        path: Its folder.
+        manifest: What it says of itself.
+        encoder: History → interests.
+        item_index: Interests → item rows.
+        catalog: Item rows → ids and metadata.
+    """
+
+    path: Path
+    manifest: Manifest
+    encoder: OpalInferenceEncoder
+    item_index: FaissItemIndex
+    catalog: Catalog
+
+    def __repr__(self) -> str:
+        return f"<Bundle {self.version}, {self.catalog.n_items} items, {self.item_index.kind}>"
+
+    @property
+    def version(self) -> str:
+        """The version's name."""
+        return self.manifest.version
+
+
+def open_bundle(path: Path, *, check: bool = True, threads: int = 1) -> Bundle:
+    """Open a bundle.
+
+    Args:
+        path: Its folder.
+        check: Compare every file with its digest and ask the probes. Shapes are always checked.
+        threads: OpenMP threads of one search.
+
+    Raises:
+        BundleError: It must not go live; names the file and the reason.
+    """
+    manifest = read_manifest(path)
+    check_files(path, manifest, digests=check)
+    try:
+        encoder = load_encoder(path / ENCODER_FILE)
+    except InputError as error:
+        raise BundleError(f"{error}; build the bundle again") from error
+    item_index = open_faiss_index(
+        path / INDEX_FILE,
+        factory=manifest.index.factory,
+        item_vectors=encoder.item_vectors,
+        threads=threads,
+    )
+    bundle = Bundle(path, manifest, encoder, item_index, Catalog(path))
+    _check_shapes(bundle)
+    if check:
+        check_probes(bundle.encoder, item_index, open_probes(path), manifest.index.target_recall)
+    return bundle
+
+
+def check_files(path: Path, manifest: Manifest, *, digests: bool = True) -> None:
+    """Compare the files of a bundle with its manifest.
+
+    Raises:
+        BundleError: Names the first file that is missing or not as it was written.
+    """
+    for name in REQUIRED_FILES:
+        if name not in manifest.files:
+            raise BundleError(f"{path}: the manifest does not list {name}; build it again")
+    for name, expected in manifest.files.items():
+        file = path / name
+        if not file.is_file():
+            raise BundleError(f"{file}: is missing; build or copy the bundle again")
+        size = file.stat().st_size
+        if size != expected.bytes:
+            raise BundleError(
+                f"{file}: has {size} bytes, the manifest says {expected.bytes}; "
+                "build or copy the bundle again"
+            )
+        if digests and file_entry(file)["sha256"] != expected.sha256:
+            raise BundleError(
+                f"{file}: damaged (SHA-256 differs from the manifest); "
+                "build or copy the bundle again"
+            )
+
+
+def _check_shapes(bundle: Bundle) -> None:
+    """Check that the parts belong together."""
+    expected = (bundle.manifest.catalog.items, bundle.manifest.catalog.dim)
+    found = {
+        "item vectors": bundle.encoder.item_vectors.shape,
+        "catalog": (bundle.catalog.n_items, expected[1]),
+        "interests": (expected[0], bundle.encoder.dim),
+    }
+    for part, shape in found.items():
+        if shape != expected:
+            raise BundleError(
+                f"{bundle.path}: {part} have shape {shape}, the manifest says {expected}; "
+                "build the bundle again"
+            )
+    if not np.isfinite(bundle.encoder.item_vectors).all():
+        raise BundleError(f"{bundle.path / ENCODER_FILE}: item vectors are not all finite")

@@ -1,0 +1,182 @@
+"""Item rows to ids, titles, categories and popularity, and back; everything memory-mapped.
+
+items.safetensors       by item row: id, title, url, category numbers, interactions
+categories.safetensors  by category number: name, item rows
+id_lookup.safetensors   sorted hashes of the item ids, and their rows
+popular.npy             all item rows, most interactions first
+"""
+
+from collections.abc import Sequence
+from hashlib import blake2b
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from index.item_index import NO_ROW, Rows
+from index.lists import ERRORS, ListColumn, TextColumn, list_tensors, text_tensors
+from index.tensor_files import Tensors, open_tensors, write_bytes, write_tensors
+from model.errors import BundleError
+
+ITEMS_FILE = "items.safetensors"
+CATEGORIES_FILE = "categories.safetensors"
+LOOKUP_FILE = "id_lookup.safetensors"
+POPULAR_FILE = "popular.npy"
+
+
+class Catalog:
+    """The items of a bundle.
+
+    Args:
+        folder: Where ``write_catalog`` wrote.
+
+    Raises:
+        BundleError: A file is missing or damaged, or the files do not belong together.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        items, lookup = open_tensors(folder / ITEMS_FILE), open_tensors(folder / LOOKUP_FILE)
+        categories = open_tensors(folder / CATEGORIES_FILE)
+        try:
+            self._ids, self._titles = TextColumn(items, "item_id"), TextColumn(items, "title")
+            self._urls, self._codes = TextColumn(items, "url"), ListColumn(items, "category")
+            self.interactions: Rows = items["interactions"]
+            self._hashes: NDArray[np.uint64] = lookup["hashes"]
+            self._rows: Rows = lookup["rows"]
+            names = TextColumn(categories, "name")
+            self._members = ListColumn(categories, "rows")
+        except KeyError as error:
+            raise BundleError(f"{folder}: column {error} is missing; build it again") from None
+        self._category_names = names.take(np.arange(len(names)))
+        self._category_codes = {name: code for code, name in enumerate(self._category_names)}
+        self.popular = _open_popular(folder / POPULAR_FILE)
+        self.n_items = len(self._ids)
+        lengths = {len(self.popular), len(self._hashes), len(self._rows), len(self.interactions)}
+        if lengths != {self.n_items}:
+            raise BundleError(f"{folder}: its tables differ in length; build the bundle again")
+
+    def __repr__(self) -> str:
+        return f"<Catalog {self.n_items} items, {len(self._category_names)} categories>"
+
+    @property
+    def category_names(self) -> list[str]:
+        """All category names, sorted."""
+        return list(self._category_names)
+
+    def rows_of(self, item_ids: Sequence[str]) -> Rows:
+        """Look up item ids.
+
+        Args:
+            item_ids: Any texts.
+
+        Returns:
+            Item rows, -1 where the id is unknown. Shape (len(item_ids),), int64.
+        """
+        hashes = hash_ids(item_ids)
+        positions = np.searchsorted(self._hashes, hashes)
+        positions[positions == self.n_items] = 0
+        rows = np.where(self._hashes[positions] == hashes, self._rows[positions], NO_ROW)
+        known = np.flatnonzero(rows != NO_ROW)
+        # Two ids can share a hash: the id itself decides.
+        for place, found in zip(known.tolist(), self.ids_of(rows[known]), strict=True):
+            if found != item_ids[place]:
+                rows[place] = self._row_beside(int(positions[place]), item_ids[place])
+        return rows
+
+    def _row_beside(self, position: int, item_id: str) -> int:
+        """Look for an id among those with the same hash, which begin at ``position``."""
+        end = int(np.searchsorted(self._hashes, self._hashes[position], side="right"))
+        rows = self._rows[position:end]
+        ids = self.ids_of(rows)
+        return int(rows[ids.index(item_id)]) if item_id in ids else NO_ROW
+
+    def ids_of(self, rows: Rows) -> list[str]:
+        """Return the ids of these rows. Shape (n,), int64."""
+        return self._ids.take(rows)
+
+    def titles_of(self, rows: Rows) -> list[str | None]:
+        """Return the titles of these rows, None where there is none. Shape (n,), int64."""
+        return [title or None for title in self._titles.take(rows)]
+
+    def urls_of(self, rows: Rows) -> list[str | None]:
+        """Return the URLs of these rows, None where there is none. Shape (n,), int64."""
+        return [url or None for url in self._urls.take(rows)]
+
+    def categories_of(self, rows: Rows) -> list[list[str]]:
+        """Return the category names of these rows. Shape (n,), int64."""
+        names = self._category_names
+        return [[names[code] for code in self._codes[row].tolist()] for row in rows.tolist()]
+
+    def has_category(self, name: str) -> bool:
+        """Tell whether any item has this category."""
+        return name in self._category_codes
+
+    def rows_in(self, categories: Sequence[str]) -> Rows:
+        """Return the rows that have any of these categories; unknown names give nothing.
+
+        Returns:
+            Ascending, each once. Shape (n,), int64.
+        """
+        codes = [self._category_codes[name] for name in categories if name in self._category_codes]
+        if not codes:
+            return np.empty(0, dtype=np.int64)
+        return np.unique(np.concatenate([self._members[code] for code in codes])).astype(np.int64)
+
+
+def hash_ids(item_ids: Sequence[str]) -> NDArray[np.uint64]:
+    """Hash ids to 64 bits, the same on every machine and for every version. Shape (n,), uint64."""
+    digests = [blake2b(each.encode("utf-8", ERRORS), digest_size=8).digest() for each in item_ids]
+    return np.frombuffer(b"".join(digests), dtype="<u8")
+
+
+def write_catalog(items: pl.DataFrame, folder: Path) -> None:
+    """Write the tables of a catalog.
+
+    Args:
+        items: Columns of ``items.parquet`` in a run; row order = item row; ids unique.
+        folder: Exists already.
+    """
+    item_ids = items["item_id"].to_list()
+    interactions = items["interactions"].fill_null(0).to_numpy().astype(np.int64)
+    item_categories = [list(dict.fromkeys(names or [])) for names in items["category"].to_list()]
+    names = sorted({name for each in item_categories for name in each})
+    numbers = {name: number for number, name in enumerate(names)}
+    codes = [np.array([numbers[name] for name in each], dtype=np.int32) for each in item_categories]
+    table = {
+        **text_tensors("item_id", item_ids),
+        **text_tensors("title", items["title"].fill_null("").to_list()),
+        **text_tensors("url", items["url"].fill_null("").to_list()),
+        **list_tensors("category", codes, np.int32),
+        "interactions": interactions,
+    }
+    write_tensors(folder / ITEMS_FILE, table)
+    write_tensors(folder / CATEGORIES_FILE, _category_tensors(names, codes))
+    hashes = hash_ids(item_ids)
+    order = np.argsort(hashes, kind="stable")
+    write_tensors(folder / LOOKUP_FILE, {"hashes": hashes[order], "rows": order.astype(np.int64)})
+    popular = np.argsort(-interactions, kind="stable").astype(np.int64)
+    file = BytesIO()
+    np.save(file, popular, allow_pickle=False)
+    write_bytes(folder / POPULAR_FILE, file.getvalue())
+
+
+def _category_tensors(names: list[str], codes: list[NDArray[np.int32]]) -> Tensors:
+    """Turn item row → category numbers around."""
+    flat = np.concatenate([*codes, np.empty(0, dtype=np.int32)])
+    row_of = np.repeat(np.arange(len(codes)), [len(each) for each in codes])
+    by_category = np.argsort(flat, kind="stable")
+    ends = np.cumsum(np.bincount(flat, minlength=len(names)))
+    members = np.split(row_of[by_category], ends)[: len(names)]
+    return {**text_tensors("name", names), **list_tensors("rows", members, np.uint32)}
+
+
+def _open_popular(path: Path) -> Rows:
+    try:
+        popular: Rows = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+    except FileNotFoundError:
+        raise BundleError(f"{path}: is missing; build the bundle again") from None
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{path}: damaged ({error}); build the bundle again") from error
+    return popular

@@ -1,0 +1,164 @@
+"""The manifest of a bundle: what it is, how good it is, and what must be in its files.
+
+The version's name ends in a digest of everything else in the manifest, and the manifest holds the
+digest of every file: a change anywhere in a bundle shows. (Against damage, not against malice.)
+"""
+
+import hashlib
+import json
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+
+from index.tensor_files import write_bytes
+from model.errors import BundleError
+
+MANIFEST_FILE = "manifest.json"
+FORMAT_VERSION = 1
+READABLE_VERSIONS = (1,)
+
+VERSION_PATTERN = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
+
+# A plain name: no separator and no leading dot, so that no path leads out of the bundle.
+FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
+Metrics = dict[str, float]
+
+
+class _Part(BaseModel):
+    """Frozen; fields that a later program added are kept out of sight, not refused."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class FileEntry(_Part):
+    """What a file must be."""
+
+    sha256: str
+    bytes: int
+
+
+class ModelEntry(_Part):
+    """The trained model."""
+
+    name: str
+    stage: str
+    hyper_parameters: dict[str, Any]
+
+
+class CatalogEntry(_Part):
+    """Size of the item vectors."""
+
+    items: int
+    dim: int
+
+
+class IndexEntry(_Part):
+    """The index and its operating point; recalls are of the top 100 on real interests."""
+
+    kind: str
+    factory: str
+    metric: str
+    target_recall: float
+    measured_recall: float
+
+
+class OfflineMetrics(_Part):
+    """Metrics of training (``recall@10``, ``hitrate@50``, …), as fractions."""
+
+    valid: Metrics
+    test: Metrics
+
+
+class Manifest(_Part):
+    """``manifest.json``."""
+
+    format_version: int
+    version: str
+    created: str
+    git_revision: str | None
+    model: ModelEntry
+    catalog: CatalogEntry
+    index: IndexEntry
+    metrics: OfflineMetrics
+    dataset: dict[str, Any]
+    files: dict[FileName, FileEntry]
+
+
+def is_version_name(name: str) -> bool:
+    """Tell whether a text is a version's name; such a name cannot lead out of a registry."""
+    return VERSION_PATTERN.fullmatch(name) is not None
+
+
+def write_manifest(folder: Path, content: dict[str, Any]) -> Manifest:
+    """Name the version and write ``manifest.json``, the last file of a bundle.
+
+    Args:
+        folder: The bundle so far; every file in it is entered with its digest.
+        content: The manifest without ``format_version``, ``version``, ``created``, ``files``.
+    """
+    files = {path.name: file_entry(path) for path in sorted(folder.iterdir())}
+    created = datetime.now(UTC).isoformat(timespec="seconds")
+    whole = {"format_version": FORMAT_VERSION, "created": created, **content, "files": files}
+    document = {"version": _version_name(whole), **whole}
+    write_bytes(folder / MANIFEST_FILE, _text(document).encode())
+    return Manifest.model_validate(document)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read and check ``manifest.json``.
+
+    Raises:
+        BundleError: It is missing, of another format, or not as it was written.
+    """
+    path = folder / MANIFEST_FILE
+    try:
+        text = path.read_text(encoding="utf-8")
+        document = json.loads(text)
+    except (FileNotFoundError, NotADirectoryError):
+        raise BundleError(f"{path}: no such file; is {folder} a bundle?") from None
+    except ValueError as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
+        raise BundleError(f"{path}: not JSON ({error}); the bundle is damaged") from error
+    if not isinstance(document, dict) or "format_version" not in document:
+        raise BundleError(f"{path}: has no format_version; the bundle is damaged")
+    if document["format_version"] not in READABLE_VERSIONS:
+        readable = ", ".join(str(each) for each in READABLE_VERSIONS)
+        raise BundleError(
+            f"{path}: format_version is {document['format_version']!r}, this program reads "
+            f"{readable}; build the bundle again"
+        )
+    try:
+        manifest = Manifest.model_validate(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(each) for each in first["loc"])
+        raise BundleError(f"{path}: {field}: {first['msg']}; the bundle is damaged") from error
+    if text != _text(document) or manifest.version != _version_name(document):
+        raise BundleError(f"{path}: changed after it was written; build the bundle again")
+    return manifest
+
+
+def file_entry(path: Path) -> dict[str, Any]:
+    """Measure a file for the manifest."""
+    with path.open("rb") as file:
+        return {
+            "sha256": hashlib.file_digest(file, "sha256").hexdigest(),
+            "bytes": path.stat().st_size,
+        }
+
+
+def _text(document: dict[str, Any]) -> str:
+    return json.dumps(document, indent=2) + "\n"
+
+
+def _version_name(document: dict[str, Any]) -> str:
+    """Time of creation, which sorts, and a digest of all but the version itself."""
+    rest = {name: value for name, value in document.items() if name != "version"}
+    digest = hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()[:8]
+    try:
+        created = datetime.fromisoformat(str(document["created"])).astimezone(UTC)
+    except ValueError:
+        return ""
+    return f"{created:%Y%m%dT%H%M%SZ}-{digest}"

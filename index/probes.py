@@ -1,0 +1,152 @@
+"""Probes: real histories with their exact answers, to check a bundle by what it does.
+
+Checksums show that a bundle is as it was built; probes show that encoder, index and this
+program's version of both still give the answers that were right when it was built.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index.exact import ExactItemIndex, exact_scores
+from index.item_index import Floats, ItemIndex, Rows
+from index.retrieval import retrieve
+from index.tensor_files import open_tensors, write_tensors
+from model.errors import BundleError
+from model.inference import UserEncoder
+
+PROBE_FILE = "probe.safetensors"
+N_PROBES = 32
+TOP = 100
+PADDING = -1
+
+INTEREST_TOLERANCE = 1e-4
+"""Other machines' matrix products round differently; unit vectors further apart are wrong."""
+
+SCORE_TOLERANCE = 1e-5
+"""An item so near to the exact cut counts as found: which of them is kept is rounding."""
+
+
+class Probes(NamedTuple):
+    """Histories and what a right bundle makes of them.
+
+    Attributes:
+        histories: Item rows, oldest first, padded at the end. Shape (p, length), int32.
+        lengths: Shape (p,), int32.
+        interests: Shape (p, k, d), float32.
+        rows: Exact answer, nothing excluded. Shape (p, top), int64; top = min(100, n_items).
+        scores: Shape (p, top), float32.
+    """
+
+    histories: NDArray[np.int32]
+    lengths: NDArray[np.int32]
+    interests: Floats
+    rows: Rows
+    scores: Floats
+
+    def history(self, probe: int) -> Rows:
+        """Return one history without padding. Shape (length,), int64."""
+        return self.histories[probe, : self.lengths[probe]].astype(np.int64)
+
+
+def make_probes(encoder: UserEncoder, histories: Sequence[Rows]) -> Probes:
+    """Encode the first histories and answer them exactly.
+
+    Args:
+        encoder: The trained encoder.
+        histories: Real users' histories, each of shape (length,), int64. Without any, single
+            items stand in.
+    """
+    n_items = len(encoder.item_vectors)
+    chosen = [each[-encoder.max_len :] for each in histories if len(each)][:N_PROBES]
+    chosen = chosen or [np.array([row]) for row in range(min(n_items, N_PROBES))]
+    lengths = np.array([len(each) for each in chosen], dtype=np.int32)
+    padded = np.full((len(chosen), lengths.max()), PADDING, dtype=np.int32)
+    for probe, history in enumerate(chosen):
+        padded[probe, : len(history)] = history
+    interests = np.stack([encoder.encode(each.astype(np.int64)).vectors for each in chosen])
+    exact = ExactItemIndex(encoder.item_vectors)
+    nothing = np.empty(0, dtype=np.int64)
+    answers = [retrieve(exact, each, min(TOP, n_items), excluded=nothing) for each in interests]
+    return Probes(
+        histories=padded,
+        lengths=lengths,
+        interests=interests,
+        rows=np.stack([each.rows for each in answers]),
+        scores=np.stack([each.scores for each in answers]),
+    )
+
+
+def write_probes(folder: Path, probes: Probes) -> None:
+    """Write ``probe.safetensors``."""
+    write_tensors(folder / PROBE_FILE, probes._asdict())
+
+
+def open_probes(folder: Path) -> Probes:
+    """Open ``probe.safetensors``.
+
+    Raises:
+        BundleError: The file is missing or damaged.
+    """
+    path = folder / PROBE_FILE
+    try:
+        return Probes(**open_tensors(path))
+    except TypeError as error:
+        raise BundleError(f"{path}: not a file of probes ({error}); build it again") from error
+
+
+def measure_recall(item_index: ItemIndex, item_vectors: Floats, probes: Probes) -> float:
+    """Share of the exact top 100 that an index finds, over all probes.
+
+    Args:
+        item_index: What to measure.
+        item_vectors: Shape (n_items, d), float32.
+        probes: Interests and exact answers.
+
+    Returns:
+        Recall, 0 to 1.
+    """
+    nothing = np.empty(0, dtype=np.int64)
+    top = probes.rows.shape[1]
+    hits = 0
+    for interests, scores in zip(probes.interests, probes.scores, strict=True):
+        found = item_vectors[retrieve(item_index, interests, top, excluded=nothing).rows]
+        best = np.max([exact_scores(found, interest) for interest in interests], axis=0)
+        hits += int(np.count_nonzero(best >= scores[-1] - SCORE_TOLERANCE))
+    return hits / probes.rows.size
+
+
+def check_probes(
+    encoder: UserEncoder, item_index: ItemIndex, probes: Probes, target_recall: float
+) -> float:
+    """Ask an opened bundle the probes.
+
+    Returns:
+        The measured recall.
+
+    Raises:
+        BundleError: Interests or answers are not what they were when the bundle was built.
+    """
+    for probe, expected in enumerate(probes.interests):
+        try:
+            vectors = encoder.encode(probes.history(probe)).vectors
+            apart = float(np.abs(vectors - expected).max())
+        except (IndexError, ValueError) as error:
+            raise BundleError(
+                f"{PROBE_FILE}: the encoder fails on probe {probe}: {error}"
+            ) from error
+        if not apart <= INTEREST_TOLERANCE:
+            raise BundleError(
+                f"{PROBE_FILE}: the encoder's interests for probe {probe} differ by {apart:.2g} "
+                f"from those at building (tolerance {INTEREST_TOLERANCE}); build the bundle again"
+            )
+    recall = measure_recall(item_index, encoder.item_vectors, probes)
+    if recall < target_recall:
+        raise BundleError(
+            f"{PROBE_FILE}: the index finds {recall:.3f} of the exact answers, the manifest "
+            f"promises {target_recall}; build the bundle again"
+        )
+    return recall

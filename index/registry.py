@@ -1,0 +1,263 @@
+"""The registry: a folder of bundles, one of which is CURRENT.
+
+    bundles/<version>/  published bundles, immutable
+    CURRENT             the version that serves; replaced atomically
+    history.json        versions that were CURRENT before, for rollback; the latest is last
+    .lock               held by whoever writes; readers need no lock
+
+Killed at any moment, a writer leaves CURRENT as it was or as it was to be, and no half bundle;
+what it was copying lies in a staging folder, which the next publish sweeps away.
+"""
+
+import fcntl
+import json
+import logging
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from index.bundle import check_files, open_bundle
+from index.manifest import MANIFEST_FILE, is_version_name, read_manifest
+from index.tensor_files import copy_file
+from model.errors import BundleError, RegistryError
+from model.files import STAGING_PREFIX, new_folder, replace_file
+
+CURRENT_FILE = "CURRENT"
+HISTORY_FILE = "history.json"
+LOCK_FILE = ".lock"
+BUNDLES = "bundles"
+
+
+@dataclass(frozen=True)
+class RegistryEntry:
+    """One published version, as a list shows it.
+
+    Attributes:
+        version: Its name.
+        live: It is CURRENT.
+        created: When it was built, ISO 8601.
+        model: Name of the model.
+        stage: Stage of training.
+        items: Size of the catalog.
+        test_metrics: Offline metrics of the test part.
+        problem: Why its manifest cannot be read; the other fields are then empty.
+    """
+
+    version: str
+    live: bool
+    created: str = ""
+    model: str = ""
+    stage: str = ""
+    items: int = 0
+    test_metrics: dict[str, float] = field(default_factory=dict)
+    problem: str | None = None
+
+
+class Registry:
+    """A registry folder; made by the first publish.
+
+    Args:
+        path: The folder. Need not exist.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __repr__(self) -> str:
+        return f"<Registry {self.path}, current {self.current()}>"
+
+    def versions(self) -> list[str]:
+        """Return the published versions, oldest first."""
+        folder = self.path / BUNDLES
+        if not folder.is_dir():
+            return []
+        return sorted(each.name for each in folder.iterdir() if is_version_name(each.name))
+
+    def entries(self) -> list[RegistryEntry]:
+        """Describe the published versions, oldest first; a damaged one has its problem stated."""
+        current = self._current_or_none()
+        return [self._entry(version, live=version == current) for version in self.versions()]
+
+    def _entry(self, version: str, *, live: bool) -> RegistryEntry:
+        try:
+            manifest = read_manifest(self.path / BUNDLES / version)
+        except BundleError as error:
+            return RegistryEntry(version, live, problem=str(error))
+        return RegistryEntry(
+            version,
+            live,
+            created=manifest.created,
+            model=manifest.model.name,
+            stage=manifest.model.stage,
+            items=manifest.catalog.items,
+            test_metrics=manifest.metrics.test,
+        )
+
+    def current(self) -> str | None:
+        """Return the version that serves, None where nothing was activated yet.
+
+        Raises:
+            RegistryError: CURRENT holds something else than a version's name.
+        """
+        try:
+            version = (self.path / CURRENT_FILE).read_text(encoding="utf-8").strip()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except UnicodeDecodeError:
+            version = ""
+        if not is_version_name(version):
+            raise RegistryError(
+                f"{self.path / CURRENT_FILE}: not a version's name; activate a version again"
+            )
+        return version
+
+    def bundle_path(self, version: str) -> Path:
+        """Return the folder of a published bundle.
+
+        Raises:
+            RegistryError: ``version`` is no version's name, or is not in the registry.
+        """
+        if not is_version_name(version):
+            raise RegistryError(
+                f"{version!r} is not a version's name; `list` shows those there are"
+            )
+        path = self.path / BUNDLES / version
+        if not path.is_dir():
+            raise RegistryError(
+                f"{self.path}: has no bundle {version}; `list` shows those there are"
+            )
+        return path
+
+    def publish(self, bundle_path: Path, *, activate: bool = True) -> str:
+        """Copy a bundle into the registry, and make it CURRENT.
+
+        The bundle is checked before it is copied, and the copy again. Publishing what is already
+        there changes nothing but, if asked, CURRENT.
+
+        Args:
+            bundle_path: What ``index build`` wrote.
+            activate: Make it CURRENT.
+
+        Returns:
+            Its version.
+
+        Raises:
+            BundleError: The bundle, or a copy of it in the registry, is damaged.
+        """
+        version = open_bundle(bundle_path).version
+        with self._writing():
+            self._sweep()
+            target = self.path / BUNDLES / version
+            if target.exists():
+                check_files(target, read_manifest(target))
+            else:
+                _copy_bundle(bundle_path, target)
+            if activate:
+                self._switch(version)
+        return version
+
+    def activate(self, version: str) -> None:
+        """Make a published bundle CURRENT.
+
+        Raises:
+            RegistryError: It is not in the registry.
+            BundleError: It is damaged.
+        """
+        path = self.bundle_path(version)
+        with self._writing():
+            check_files(path, read_manifest(path))
+            self._switch(version)
+
+    def rollback(self) -> str:
+        """Make CURRENT the version that was live before; called again, go further back.
+
+        Returns:
+            The version that is live now.
+
+        Raises:
+            RegistryError: None was live before that is still there.
+            BundleError: It is damaged.
+        """
+        with self._writing():
+            current, published = self.current(), self.versions()
+            history = self._history()
+            # A writer killed half-way may have left CURRENT itself at the end of the history.
+            while history and (
+                history[-1]["version"] == current or history[-1]["version"] not in published
+            ):
+                history.pop()
+            if not history:
+                raise RegistryError(
+                    f"{self.path}: no version was live before; nothing to go back to"
+                )
+            version = history[-1]["version"]
+            path = self.bundle_path(version)
+            check_files(path, read_manifest(path))
+            replace_file(self.path / CURRENT_FILE, version + "\n")
+            self._write_history(history[:-1])
+        return version
+
+    def _switch(self, version: str) -> None:
+        """Make a version CURRENT; the history comes first, so that a kill between loses nothing."""
+        current = self._current_or_none()
+        if current == version:
+            return
+        if current is not None:
+            until = datetime.now(UTC).isoformat(timespec="seconds")
+            self._write_history([*self._history(), {"version": current, "until": until}])
+        replace_file(self.path / CURRENT_FILE, version + "\n")
+
+    def _current_or_none(self) -> str | None:
+        """Return CURRENT; a damaged one must not stand in the way of a good one."""
+        try:
+            return self.current()
+        except RegistryError:
+            return None
+
+    def _history(self) -> list[dict[str, str]]:
+        path = self.path / HISTORY_FILE
+        try:
+            entries = json.loads(path.read_text(encoding="utf-8"))
+            return [{"version": entry["version"], "until": entry["until"]} for entry in entries]
+        except FileNotFoundError:
+            return []
+        except (ValueError, TypeError, KeyError) as error:
+            raise RegistryError(
+                f"{path}: damaged ({error}); remove it and activate a version"
+            ) from None
+
+    def _write_history(self, history: list[dict[str, str]]) -> None:
+        replace_file(self.path / HISTORY_FILE, json.dumps(history, indent=2) + "\n")
+
+    def _sweep(self) -> None:
+        """Remove what killed writers left; whoever holds the lock is the only writer."""
+        for folder in (self.path, self.path / BUNDLES):
+            for debris in folder.glob(f"{STAGING_PREFIX}*"):
+                logging.getLogger(__name__).info("Removing %s, left by a publish that died", debris)
+                if debris.is_dir():
+                    shutil.rmtree(debris)
+                else:
+                    debris.unlink()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Hold the registry's lock, which the system frees when its holder dies."""
+        (self.path / BUNDLES).mkdir(parents=True, exist_ok=True)
+        with (self.path / LOCK_FILE).open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def _copy_bundle(source: Path, target: Path) -> None:
+    """Copy what the manifest lists, check the copy, and only then give it its name."""
+    manifest = read_manifest(source)
+    with new_folder(target) as folder:
+        for name in [*manifest.files, MANIFEST_FILE]:
+            copy_file(source / name, folder / name)
+        try:
+            check_files(folder, read_manifest(folder))
+        except BundleError as error:
+            raise BundleError(f"{source}: changed while it was copied ({error})") from error

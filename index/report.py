@@ -1,0 +1,126 @@
+"""``report.html``: what a person wants to know of a bundle, in one self-contained page."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from index.charts import make_charts
+from index.item_index import Rows
+from index.probes import Probes
+from model.inference import OpalInferenceEncoder
+from model.run import Run
+
+TEMPLATES = Path(__file__).parent / "templates"
+STRONGEST = 8
+EXAMPLES = 5
+SHOWN = 10
+
+
+def render_report(
+    run: Run, encoder: OpalInferenceEncoder, probes: Probes, content: dict[str, Any]
+) -> str:
+    """Render the report.
+
+    Args:
+        run: The run: items, metrics, training curve.
+        encoder: Its encoder.
+        probes: Histories and exact answers, of which some are shown with titles.
+        content: The manifest so far.
+
+    Returns:
+        HTML that loads nothing from elsewhere; everything from the data is escaped.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    titles = _titles(run)
+    return environment.get_template("report.html.j2").render(
+        content=content,
+        facts=_facts(content),
+        metrics=_metric_rows(content["metrics"]),
+        charts=make_charts(run.manifest.get("curve", [])),
+        hyper_categories=_hyper_categories(run, encoder, titles),
+        examples=[
+            _example(probes, number, encoder, titles)
+            for number in range(min(EXAMPLES, len(probes.lengths)))
+        ],
+        shown=SHOWN,
+    )
+
+
+def _titles(run: Run) -> list[str]:
+    """A text for a person, by item row: the title, or else the id."""
+    pairs = zip(run.items["title"].to_list(), run.items["item_id"].to_list(), strict=True)
+    return [title or item_id for title, item_id in pairs]
+
+
+def _facts(content: dict[str, Any]) -> dict[str, str]:
+    """Make the rows of the first table."""
+    dataset, index = content["dataset"], content["index"]
+    return {
+        "model": f"{content['model']['name']}, {content['model']['stage']} stage",
+        "data": ", ".join(f"{name}: {value}" for name, value in dataset.items()),
+        "index": f"{index['kind']} (Faiss factory {index['factory']}), {index['metric']}",
+        "recall@100 of the index": (
+            f"{index['measured_recall']:.4f} of the exact answers on real interests "
+            f"(promised: {index['target_recall']})"
+        ),
+        "git revision": content["git_revision"] or "unknown",
+    }
+
+
+def _metric_rows(metrics: dict[str, dict[str, float]]) -> list[tuple[str, str, str]]:
+    """Make rows of metric, validation, test."""
+    valid, test = metrics["valid"], metrics["test"]
+
+    def shown(part: dict[str, float], name: str) -> str:
+        return f"{part[name]:.4f}" if name in part else "–"
+
+    return [(name, shown(valid, name), shown(test, name)) for name in {**valid, **test}]
+
+
+def _hyper_categories(
+    run: Run, encoder: OpalInferenceEncoder, titles: list[str]
+) -> list[dict[str, Any]]:
+    """Describe every hyper-category by its items."""
+    closeness = encoder.item_vectors @ encoder.hyper_categories.T
+    belongs_to = closeness.argmax(axis=1)
+    interactions = run.items["interactions"].fill_null(0).to_numpy().astype(np.float64)
+    total = max(float(interactions.sum()), 1.0)
+    described = []
+    for number in range(encoder.n_interests):
+        members = np.flatnonzero(belongs_to == number)
+        strongest = members[np.argsort(-closeness[members, number], kind="stable")[:STRONGEST]]
+        described.append(
+            {
+                "size": len(members),
+                "percent": f"{100 * interactions[members].sum() / total:.1f}",
+                "strongest": [titles[row] for row in strongest],
+            }
+        )
+    return described
+
+
+def _example(
+    probes: Probes, number: int, encoder: OpalInferenceEncoder, titles: list[str]
+) -> dict[str, Any]:
+    """Describe one probe by titles."""
+    history: Rows = probes.history(number)
+    new = np.flatnonzero(~np.isin(probes.rows[number], history))[:SHOWN]
+    rows = probes.rows[number][new]
+    interests = (encoder.item_vectors[rows] @ probes.interests[number].T).argmax(axis=1)
+    return {
+        "history": [titles[row] for row in history[-SHOWN:]],
+        "answers": [
+            {"title": titles[row], "score": f"{score:.3f}", "interest": int(interest)}
+            for row, score, interest in zip(
+                rows, probes.scores[number][new], interests, strict=True
+            )
+        ],
+    }

@@ -1,0 +1,117 @@
+"""The composition root: the one place where concrete classes are chosen and put together."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+
+from fastapi import FastAPI
+
+from index.registry import Registry
+from model.errors import OpalError
+from service.cache import AnswerCache, MemoryCache, NullCache
+from service.dependencies import Drain, State
+from service.flights import Flights
+from service.metrics import Metrics
+from service.middleware import BodyLimitMiddleware, ObserveMiddleware
+from service.openapi import DESCRIPTION, TAGS, DocumentedApp, program_version
+from service.problems import BundleRefused, install_handlers
+from service.redis_cache import connect_redis
+from service.reloading import BundleFollower, LiveBundle
+from service.routes import admin, items, match, operations
+from service.schemas import Limits
+from service.serving import Retriever
+from service.settings import Settings, read_settings
+from service.work import WorkQueue
+
+_MEBIBYTE = 1 << 20
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """Make the application of one worker.
+
+    Args:
+        settings: Read from the environment where not given, as uvicorn's ``--factory`` does.
+    """
+    settings = settings or read_settings()
+    metrics = Metrics()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[State]:
+        # FastAPI works out its routes when they are first used, which takes some 30 ms: not in a
+        # request.
+        app.openapi()
+        async with AsyncExitStack() as closing:
+            state = await _start(settings, metrics, closing)
+            yield state
+
+    app = DocumentedApp(
+        title="OPAL Match",
+        summary="Multi-interest candidate retrieval",
+        description=DESCRIPTION,
+        version=program_version(),
+        openapi_tags=TAGS,
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    install_handlers(app)
+    for each in (match, items, operations, admin):
+        app.include_router(each.router)
+    # The last one added is the first one that a request meets.
+    app.add_middleware(BodyLimitMiddleware, max_bytes=settings.max_body_bytes)
+    app.add_middleware(ObserveMiddleware, metrics=metrics, access_log=settings.access_log)
+    return app
+
+
+async def _start(settings: Settings, metrics: Metrics, closing: AsyncExitStack) -> State:
+    """Make what lives as long as the worker; ``closing`` ends it in reverse order."""
+    live, drain = LiveBundle(), Drain()
+    follower = BundleFollower(
+        Registry(settings.registry),
+        live,
+        metrics,
+        interval=settings.reload_interval,
+        threads=settings.threads,
+    )
+    retriever = Retriever(
+        live=live,
+        cache=choose_cache(settings, metrics),
+        flights=Flights(),
+        queue=WorkQueue(max_pending=settings.max_pending, metrics=metrics),
+        metrics=metrics,
+    )
+    closing.push_async_callback(retriever.close)
+    metrics.workers_ready.set(0)
+    try:
+        await follower.look()
+    except (BundleRefused, OpalError):
+        if not settings.wait_for_bundle:
+            raise
+    following = asyncio.create_task(follower.follow())
+    closing.push_async_callback(_cancel, following)
+    # `server` sends it to every worker before it stops them.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, drain.begin)
+    return State(
+        settings=settings,
+        limits=Limits.of(settings),
+        metrics=metrics,
+        live=live,
+        follower=follower,
+        retriever=retriever,
+        drain=drain,
+    )
+
+
+def choose_cache(settings: Settings, metrics: Metrics) -> AnswerCache:
+    """Return the cache that the settings ask for."""
+    if settings.cache_ttl == 0:
+        return NullCache()
+    if settings.redis_url is not None:
+        return connect_redis(settings, settings.redis_url.get_secret_value(), metrics)
+    return MemoryCache(ttl=settings.cache_ttl, max_bytes=settings.cache_memory_mb * _MEBIBYTE)
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task

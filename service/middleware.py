@@ -1,0 +1,127 @@
+"""What every request passes: an id, a measurement, a limit on its body. Plain ASGI."""
+
+import logging
+import re
+import time
+import uuid
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.logs import request_id as logged_request_id
+from service.metrics import Metrics
+from service.problems import BodyTooLarge, ProblemError, problem_response
+
+_ACCEPTED_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
+# Any other name is counted as OTHER, so that callers cannot make up metric series.
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
+
+_logger = logging.getLogger(__name__)
+
+
+class ObserveMiddleware:
+    """Gives each request an id, counts and times it, and answers 500 to what nobody caught.
+
+    The id is the caller's ``X-Request-ID`` where that is sane, else a new one; it comes back in
+    the same header and stands in every log line. Puts ``request_id`` and ``started``
+    (``time.monotonic()``) into the request's state.
+
+    Args:
+        app: The application.
+        metrics: Told of each request.
+        access_log: Write a log line for each request.
+    """
+
+    def __init__(self, app: ASGIApp, *, metrics: Metrics, access_log: bool) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._access_level = logging.INFO if access_log else logging.DEBUG
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection; all but HTTP requests just pass."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.monotonic()
+        given = Headers(scope=scope).get("x-request-id", "")
+        request_id = given if _ACCEPTED_ID.fullmatch(given) else uuid.uuid4().hex
+        scope.setdefault("state", {}).update(request_id=request_id, started=started)
+        status = 0
+
+        async def send_observed(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+            await send(message)
+
+        token = logged_request_id.set(request_id)
+        try:
+            await self._app(scope, receive, send_observed)
+        except Exception:
+            _logger.exception("%s %s failed", scope["method"], scope["path"])
+            if status:
+                raise  # half an answer is out already; the server closes the connection
+            error = ProblemError("The service failed; its log tells more under this request's id")
+            await problem_response(error)(scope, receive, send_observed)
+        finally:
+            self._note(scope, status, time.monotonic() - started)
+            logged_request_id.reset(token)
+
+    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path_format", "unmatched")
+        method = scope["method"] if scope["method"] in _METHODS else "OTHER"
+        self._metrics.requests.labels(method, route, status).inc()
+        self._metrics.request_seconds.labels(route).observe(seconds)
+        _logger.log(
+            self._access_level,
+            "%s %s %d",
+            scope["method"],
+            scope["path"],
+            status,
+            extra={"route": route, "status": status, "milliseconds": round(seconds * 1000, 2)},
+        )
+
+
+class BodyLimitMiddleware:
+    """Refuses a body with too many bytes.
+
+    Before reading it where its length is announced, else as soon as the limit is passed.
+    (Starlette's ``max_body_size`` does the same, but answers in plain text whatever a handler says:
+    ``RequestBodyLimitResponder.send_with_limit``.)
+
+    Args:
+        app: The application.
+        max_bytes: Bytes allowed.
+    """
+
+    def __init__(self, app: ASGIApp, *, max_bytes: int) -> None:
+        self._app = app
+        self._max_bytes = max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection; all but HTTP requests just pass."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        announced = Headers(scope=scope).get("content-length", "0")
+        if announced.isdigit() and int(announced) > self._max_bytes:
+            await problem_response(self._problem())(scope, receive, send)
+            return
+        received = 0
+
+        async def receive_limited() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self._max_bytes:
+                raise self._problem()
+            return message
+
+        await self._app(scope, receive_limited, send)
+
+    def _problem(self) -> BodyTooLarge:
+        return BodyTooLarge(
+            f"the body has more than {self._max_bytes} bytes; send fewer interactions or smaller "
+            "batches, or raise OPAL_MAX_BODY_BYTES"
+        )

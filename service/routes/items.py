@@ -1,0 +1,43 @@
+"""``GET /items/{item_id}/similar``."""
+
+from typing import Annotated
+
+import orjson
+from fastapi import APIRouter, Path, Query, Response
+
+from service.answers import SimilarAnswer
+from service.dependencies import DeadlineDep, RetrieverDep
+from service.matching import similar_to
+from service.problems import (
+    DeadlinePassed,
+    InvalidRequest,
+    NotFound,
+    NotReady,
+    Overloaded,
+    problems_for_docs,
+)
+from service.schemas import MAX_TOP_K
+
+router = APIRouter(tags=["items"])
+
+
+# `:path` because ids may contain a slash.
+@router.get(
+    "/items/{item_id:path}/similar",
+    summary="Nearest items to an item",
+    response_model=SimilarAnswer,
+    responses=problems_for_docs(NotFound, InvalidRequest, NotReady, Overloaded, DeadlinePassed),
+)
+async def get_similar(
+    retriever: RetrieverDep,
+    deadline: DeadlineDep,
+    item_id: Annotated[str, Path(description="The item", examples=["50"])],
+    top_k: Annotated[int, Query(ge=1, le=MAX_TOP_K, description="How many items")] = 100,
+) -> Response:
+    """Return the items nearest to an item, nearest first; the item itself is left out."""
+    answer = await retriever.compute(
+        lambda bundle: similar_to(bundle, item_id, top_k), deadline=deadline
+    )
+    if answer is None:
+        raise NotFound(f"item {item_id!r} is not in the live bundle's catalog")
+    return Response(orjson.dumps(answer), media_type="application/json")

@@ -1,0 +1,151 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from index.build import build_bundle
+from index.bundle import open_bundle
+from model.errors import InputError
+from tests.bundles import Stage, clustered_vectors, item_id, write_encoder, write_run
+
+RNG = np.random.default_rng(0)
+
+
+def replace_encoder(run: Path, vectors: np.typing.NDArray[np.float32], dim: int = 16) -> None:
+    hyper_categories = clustered_vectors(8, dim, 4, RNG)[1]
+    write_encoder(run, vectors, hyper_categories, stage="soft", max_len=20, rng=RNG)
+
+
+def assert_nothing_left(folder: Path) -> None:
+    assert [path.name for path in folder.iterdir()] == ["run"]
+
+
+@pytest.mark.parametrize("stage", ["soft", "hard"])
+@pytest.mark.parametrize("kind", ["auto", "flat", "HNSW32"])
+def test_a_run_becomes_a_bundle_that_opens(stage: Stage, kind: str, tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", stage=stage)
+
+    built = build_bundle(run, tmp_path / "deep" / "bundle", kind=kind, target_recall=0.9)
+
+    bundle = open_bundle(built.path)
+    trained = json.loads((run / "run.json").read_text())
+    assert bundle.manifest == built.manifest
+    assert bundle.manifest.metrics.model_dump() == trained["metrics"]
+    assert bundle.manifest.dataset == trained["dataset"]
+    assert bundle.manifest.model.hyper_parameters == trained["hyper_parameters"]
+    assert bundle.item_index.kind == ("HNSW32" if kind == "HNSW32" else "flat")
+    assert bundle.catalog.ids_of(np.array([0, 299])) == [item_id(0), item_id(299)]
+
+
+def test_building_twice_gives_the_same_files(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+
+    first = build_bundle(run, tmp_path / "a").manifest
+    second = build_bundle(run, tmp_path / "b").manifest
+
+    assert first.files == second.files
+
+
+@pytest.mark.parametrize("n_items", [1, 2, 5])
+def test_a_tiny_catalog_becomes_a_bundle(n_items: int, tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", n_items=n_items, k=1, n_histories=0)
+
+    assert open_bundle(build_bundle(run, tmp_path / "bundle").path).catalog.n_items == n_items
+
+
+def test_what_exists_is_never_replaced(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    out = tmp_path / "bundle"
+    before = build_bundle(run, out).manifest
+
+    with pytest.raises(InputError, match="bundle: exists already"):
+        build_bundle(run, out)
+
+    assert open_bundle(out).manifest == before
+
+
+def test_a_promise_that_is_not_kept_builds_nothing(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+
+    with pytest.raises(InputError, match=r"--kind PQ4x4: finds 0\.\d+ of the exact answers"):
+        build_bundle(run, tmp_path / "bundle", kind="PQ4x4", target_recall=0.99)
+
+    assert_nothing_left(tmp_path)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_vectors_that_are_not_finite_are_refused(value: float, tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    vectors = clustered_vectors(300, 16, 4, RNG)[0]
+    vectors[[17, 40], 3] = value
+    replace_encoder(run, vectors)
+
+    with pytest.raises(
+        InputError, match=r"2 item vectors are NaN or infinite \(first: item row 17\)"
+    ):
+        build_bundle(run, tmp_path / "bundle")
+
+    assert_nothing_left(tmp_path)
+
+
+@pytest.mark.parametrize(("n_items", "dim"), [(299, 16), (300, 15)])
+def test_sizes_that_do_not_fit_are_refused(n_items: int, dim: int, tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    replace_encoder(run, clustered_vectors(n_items, dim, 4, RNG)[0])
+
+    with pytest.raises(InputError, match=r"item vectors have shape .* expected \(300, 16\)"):
+        build_bundle(run, tmp_path / "bundle")
+
+
+def test_an_empty_catalog_is_refused(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", n_histories=0)
+    pl.read_parquet(run / "items.parquet").head(0).write_parquet(run / "items.parquet")
+    replace_encoder(run, np.empty((0, 16), dtype=np.float32))
+
+    with pytest.raises(InputError, match="catalog is empty"):
+        build_bundle(run, tmp_path / "bundle")
+
+
+def test_a_repeated_item_id_is_named(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    items = pl.read_parquet(run / "items.parquet")
+    items[5, "item_id"] = "item-0004"
+    items.write_parquet(run / "items.parquet")
+
+    with pytest.raises(InputError, match=r"items\.parquet: item_id 'item-0004' occurs twice"):
+        build_bundle(run, tmp_path / "bundle")
+
+
+def test_a_missing_item_id_is_refused(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    items = pl.read_parquet(run / "items.parquet")
+    items[5, "item_id"] = None
+    items.write_parquet(run / "items.parquet")
+
+    with pytest.raises(InputError, match="an item_id is missing"):
+        build_bundle(run, tmp_path / "bundle")
+
+
+@pytest.mark.parametrize("row", [-1, 300])
+def test_histories_outside_the_catalog_are_refused(row: int, tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    table = pl.DataFrame({"history": [[1, row]]}, schema={"history": pl.List(pl.Int32)})
+    table.write_parquet(run / "histories.parquet")
+
+    with pytest.raises(InputError, match=r"histories\.parquet: an item row is outside 0…299"):
+        build_bundle(run, tmp_path / "bundle")
+
+
+@pytest.mark.parametrize(
+    "name", ["run.json", "encoder.safetensors", "items.parquet", "histories.parquet"]
+)
+def test_a_damaged_run_is_refused(name: str, tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    (run / name).write_bytes(b"damaged")
+
+    with pytest.raises(InputError, match="run"):
+        build_bundle(run, tmp_path / "bundle")
+
+    assert_nothing_left(tmp_path)

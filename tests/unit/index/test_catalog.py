@@ -1,0 +1,174 @@
+import shutil
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import polars as pl
+import pytest
+
+import index.catalog
+from index.catalog import (
+    CATEGORIES_FILE,
+    ITEMS_FILE,
+    LOOKUP_FILE,
+    POPULAR_FILE,
+    Catalog,
+    hash_ids,
+    write_catalog,
+)
+from index.tensor_files import open_tensors, write_tensors
+from model.errors import BundleError
+
+ITEMS = pl.DataFrame(
+    {
+        "item_id": ["b", "a", "ü", "42", "\N{SNOWMAN} x"],
+        "title": ["Bee", None, "", "Answer", "Snow"],
+        "category": [["x", "y"], None, [], ["y", "y"], ["z"]],
+        "url": ["https://example.org/b", None, None, None, None],
+        "interactions": [5, 9, None, 9, 1],
+    },
+    schema_overrides={"category": pl.List(pl.String)},
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("catalog")
+    write_catalog(ITEMS, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def catalog(folder: Path) -> Catalog:
+    return Catalog(folder)
+
+
+def test_ids_and_rows_are_each_others_inverse(catalog: Catalog) -> None:
+    ids = ITEMS["item_id"].to_list()
+
+    assert catalog.rows_of(ids).tolist() == [0, 1, 2, 3, 4]
+    assert catalog.ids_of(np.array([4, 0, 0])) == [ids[4], "b", "b"]
+    assert catalog.n_items == 5
+
+
+def test_unknown_ids_have_row_minus_one(catalog: Catalog) -> None:
+    rows = catalog.rows_of(["nope", "a", "", "\ud800", "A", "a"])
+
+    assert rows.tolist() == [-1, 1, -1, -1, -1, 1]
+    assert rows.dtype == np.int64
+    assert catalog.rows_of([]).tolist() == []
+
+
+def test_ids_that_share_a_hash_are_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def colliding(item_ids: list[str]) -> np.typing.NDArray[np.uint64]:
+        return np.array([len(each) % 2 for each in item_ids], dtype=np.uint64)
+
+    monkeypatch.setattr(index.catalog, "hash_ids", colliding)
+    write_catalog(ITEMS, tmp_path)
+    catalog = Catalog(tmp_path)
+
+    assert catalog.rows_of(["42", "ü", "a", "b", "c", "xx"]).tolist() == [3, 2, 1, 0, -1, -1]
+
+
+def test_hashes_are_the_same_everywhere() -> None:
+    """They are part of the bundle's format: another value would make old bundles unreadable."""
+    assert hash_ids(["a", "ü"]).tolist() == [3405396810240292928, 3976460501203677525]
+
+
+def test_metadata_comes_by_row(catalog: Catalog) -> None:
+    rows = np.array([0, 1, 2, 3])
+
+    assert catalog.titles_of(rows) == ["Bee", None, None, "Answer"]
+    assert catalog.urls_of(rows) == ["https://example.org/b", None, None, None]
+    assert catalog.categories_of(rows) == [["x", "y"], [], [], ["y"]]
+    assert catalog.interactions.tolist() == [5, 9, 0, 9, 1]
+
+
+def test_rows_in_is_the_union_of_categories(catalog: Catalog) -> None:
+    assert catalog.rows_in(["y"]).tolist() == [0, 3]
+    assert catalog.rows_in(["z", "y", "x"]).tolist() == [0, 3, 4]
+    assert catalog.rows_in(["unknown"]).tolist() == []
+    assert catalog.rows_in([]).dtype == catalog.rows_in(["x"]).dtype == np.int64
+    assert catalog.has_category("x")
+    assert not catalog.has_category("unknown")
+    assert catalog.category_names == ["x", "y", "z"]
+
+
+def test_popular_is_every_row_most_interactions_first_ties_by_row(catalog: Catalog) -> None:
+    assert catalog.popular.tolist() == [1, 3, 0, 4, 2]
+
+
+def test_a_catalog_without_categories_opens(tmp_path: Path) -> None:
+    write_catalog(ITEMS.with_columns(category=pl.lit(None, pl.List(pl.String))), tmp_path)
+    catalog = Catalog(tmp_path)
+
+    assert catalog.categories_of(np.array([0])) == [[]]
+    assert catalog.rows_in(["x"]).tolist() == []
+    assert repr(catalog) == "<Catalog 5 items, 0 categories>"
+
+
+def test_everything_is_mapped(folder: Path, catalog: Catalog) -> None:
+    maps = Path("/proc/self/maps").read_text()
+
+    assert all(str(folder / name) in maps for name in (ITEMS_FILE, LOOKUP_FILE, POPULAR_FILE))
+    assert catalog.n_items == 5
+
+
+def test_fifty_ids_are_looked_up_within_a_millisecond(tmp_path: Path) -> None:
+    """Typically 0.06 ms; the bar leaves room for a busy machine."""
+    n_items = 20_000
+    items = pl.DataFrame(
+        {
+            "item_id": [f"id-{row}" for row in range(n_items)],
+            "title": [None] * n_items,
+            "category": [[]] * n_items,
+            "url": [None] * n_items,
+            "interactions": [0] * n_items,
+        },
+        schema_overrides={"title": pl.String, "url": pl.String, "category": pl.List(pl.String)},
+    )
+    write_catalog(items, tmp_path)
+    catalog, ids = Catalog(tmp_path), [f"id-{row}" for row in range(0, 20_000, 400)]
+    times = []
+    for _ in range(50):
+        start = perf_counter()
+        catalog.rows_of(ids)
+        times.append(perf_counter() - start)
+
+    assert min(times) < 1e-3
+
+
+@pytest.mark.parametrize("name", [ITEMS_FILE, CATEGORIES_FILE, LOOKUP_FILE, POPULAR_FILE])
+def test_missing_and_damaged_files_are_named(name: str, folder: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    (copy / name).write_bytes((copy / name).read_bytes()[:10])
+
+    with pytest.raises(BundleError, match=f"{name}: damaged"):
+        Catalog(copy)
+
+    (copy / name).unlink()
+    with pytest.raises(BundleError, match=f"{name}: is missing"):
+        Catalog(copy)
+
+
+def test_tables_of_different_length_are_refused(folder: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    np.save(copy / POPULAR_FILE, np.arange(3))
+
+    with pytest.raises(BundleError, match="tables differ in length"):
+        Catalog(copy)
+
+
+def test_a_missing_column_is_named(folder: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    tensors = dict(open_tensors(folder / ITEMS_FILE))
+    del tensors["interactions"]
+    write_tensors(copy / ITEMS_FILE, tensors)
+
+    with pytest.raises(BundleError, match="column 'interactions' is missing"):
+        Catalog(copy)

@@ -1,0 +1,179 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from index import retrieval
+from index.exact import ExactItemIndex, exact_scores
+from index.faiss_index import build_faiss_index
+from index.item_index import Floats, ItemIndex, Mask, Rows, SearchResult
+from index.merging import Candidates
+from index.retrieval import retrieve, similar_items
+
+NOTHING = np.empty(0, dtype=np.int64)
+
+
+def top(interests: Floats, vectors: Floats, n: int, unwanted: set[int]) -> Candidates:
+    """Score everything, sort everything."""
+    scores = np.stack([exact_scores(vectors, each) for each in interests])
+    best = scores.max(axis=0)
+    rows = [
+        row for row in np.lexsort((np.arange(len(vectors)), -best)).tolist() if row not in unwanted
+    ]
+    kept = np.array(rows[:n], dtype=np.int64)
+    return Candidates(kept, best[kept], scores.argmax(axis=0)[kept])
+
+
+def assert_same(found: Candidates, expected: Candidates) -> None:
+    assert found.rows.tolist() == expected.rows.tolist()
+    np.testing.assert_array_equal(found.scores, expected.scores)
+    assert found.interests.tolist() == expected.interests.tolist()
+
+
+def grid(seed: int, shape: tuple[int, int]) -> Floats:
+    """Vectors of small integers: every inner product is exact, and many are equal."""
+    return np.random.default_rng(seed).integers(-1, 2, size=shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("kind", ["exact", "faiss"])
+@settings(max_examples=150, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    n_items=st.integers(1, 60),
+    k=st.integers(1, 5),
+    n=st.integers(1, 70),
+    data=st.data(),
+)
+def test_retrieve_is_the_exact_top_n_whatever_is_excluded(  # noqa: PLR0917 - passed by name
+    kind: str, seed: int, n_items: int, k: int, n: int, data: st.DataObject
+) -> None:
+    vectors, interests = grid(seed, (n_items, 4)), grid(seed + 1, (k, 4))
+    excluded = data.draw(st.lists(st.integers(-1, n_items - 1), max_size=70))
+    mask: NDArray[np.bool_] | None = None
+    if data.draw(st.booleans()):
+        mask = np.array(data.draw(st.lists(st.booleans(), min_size=n_items, max_size=n_items)))
+    unwanted = set(excluded) | (set() if mask is None else set(np.flatnonzero(~mask).tolist()))
+    item_index: ItemIndex = (
+        ExactItemIndex(vectors) if kind == "exact" else build_faiss_index(vectors)
+    )
+
+    found = retrieve(
+        item_index, interests, n, excluded=np.array(excluded, dtype=np.int64), allowed=mask
+    )
+
+    assert_same(found, top(interests, vectors, n, unwanted))
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10_000), short=st.integers(1, 50), more=st.integers(1, 50))
+def test_a_shorter_answer_is_a_prefix_of_a_longer_one(seed: int, short: int, more: int) -> None:
+    item_index = build_faiss_index(grid(seed, (200, 5)))
+    interests, excluded = grid(seed + 1, (3, 5)), np.arange(0, 200, 7)
+
+    few = retrieve(item_index, interests, short, excluded=excluded)
+    many = retrieve(item_index, interests, short + more, excluded=excluded)
+
+    assert_same(few, many.take(slice(short)))
+
+
+def test_a_catalog_of_equal_items_comes_in_row_order() -> None:
+    item_index = build_faiss_index(np.ones((500, 4), dtype=np.float32))
+    interests = np.ones((2, 4), dtype=np.float32)
+
+    found = retrieve(item_index, interests, 10, excluded=np.array([0, 3]))
+
+    assert found.rows.tolist() == [1, 2, 4, 5, 6, 7, 8, 9, 10, 11]
+    assert found.interests.tolist() == [0] * 10
+
+
+def test_many_exclusions_go_into_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retrieval, "MAX_OVERFETCH", 3)
+    vectors, interests = grid(5, (80, 4)), grid(6, (2, 4))
+    excluded = np.arange(0, 80, 2)
+
+    found = retrieve(build_faiss_index(vectors), interests, 9, excluded=excluded)
+
+    assert_same(found, top(interests, vectors, 9, set(excluded.tolist())))
+
+
+def test_nothing_left_gives_nothing() -> None:
+    item_index = build_faiss_index(grid(0, (5, 4)))
+    interests = grid(1, (2, 4))
+
+    assert len(retrieve(item_index, interests, 3, excluded=np.arange(5)).rows) == 0
+    nowhere = np.zeros(5, dtype=np.bool_)
+    assert len(retrieve(item_index, interests, 3, excluded=NOTHING, allowed=nowhere).rows) == 0
+
+
+def test_the_callers_mask_is_left_alone() -> None:
+    allowed = np.ones(5, dtype=np.bool_)
+
+    retrieve(
+        build_faiss_index(grid(0, (5, 4))),
+        grid(1, (1, 4)),
+        2,
+        excluded=np.array([1]),
+        allowed=allowed,
+    )
+
+    assert allowed.all()
+
+
+def test_no_candidates_wanted_is_refused() -> None:
+    with pytest.raises(ValueError, match="n is 0"):
+        retrieve(build_faiss_index(grid(0, (5, 4))), grid(1, (1, 4)), 0, excluded=NOTHING)
+
+
+class CountingIndex(ExactItemIndex):
+    """Counts searches and the rows asked for."""
+
+    def __init__(self, item_vectors: Floats) -> None:
+        super().__init__(item_vectors)
+        self.asked: list[int] = []
+
+    def search(self, queries: Floats, n: int, *, allowed: Mask | None = None) -> SearchResult:
+        self.asked.append(n)
+        return super().search(queries, n, allowed=allowed)
+
+
+def test_without_equal_scores_one_search_is_enough() -> None:
+    rng = np.random.default_rng(0)
+    item_index = CountingIndex(rng.normal(size=(1000, 8)).astype(np.float32))
+    excluded: Rows = np.arange(20)
+
+    retrieve(item_index, rng.normal(size=(4, 8)).astype(np.float32), 100, excluded=excluded)
+
+    assert item_index.asked == [121]
+
+
+@pytest.mark.parametrize("kind", ["HNSW16", "IVF8,Flat", "flat"])
+def test_every_kind_gives_exactly_n_whatever_is_filtered(kind: str) -> None:
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(600, 8)).astype(np.float32)
+    item_index = build_faiss_index(vectors, kind=kind)
+    interests = rng.normal(size=(3, 8)).astype(np.float32)
+    allowed = np.arange(600) % 3 == 0
+
+    for n in (1, 50, 200):
+        assert len(retrieve(item_index, interests, n, excluded=np.arange(300)).rows) == n
+        found = retrieve(item_index, interests, n, excluded=np.arange(30), allowed=allowed)
+        assert len(found.rows) == min(n, 190)
+
+
+def test_similar_items_leave_out_the_item_itself() -> None:
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(100, 8)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    item_index = build_faiss_index(vectors)
+    allowed = np.arange(100) % 2 == 1
+
+    plain = similar_items(item_index, vectors, 5, 10)
+    filtered = similar_items(item_index, vectors, 5, 10, excluded=np.array([7]), allowed=allowed)
+
+    assert (
+        plain.rows.tolist() == [row for row in np.argsort(-(vectors @ vectors[5])) if row != 5][:10]
+    )
+    assert len(similar_items(item_index, vectors, 5, 1000).rows) == 99
+    assert not {5, 7} & set(filtered.rows.tolist())
+    assert (filtered.rows % 2 == 1).all()

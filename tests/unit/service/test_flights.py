@@ -1,0 +1,89 @@
+import asyncio
+
+import pytest
+
+from service.flights import Flights
+from service.problems import DeadlinePassed, Overloaded
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_equal_keys_share_one_computation() -> None:
+    flights = Flights[int]()
+    begun = 0
+
+    async def fly(answer: "asyncio.Future[int]") -> None:
+        nonlocal begun
+        begun += 1
+        await asyncio.sleep(0.01)
+        answer.set_result(7)
+
+    async def ask() -> int:
+        shared = await flights.join("key")
+        return shared if shared is not None else await flights.start("key", fly)
+
+    assert await asyncio.gather(*(ask() for _ in range(5))) == [7] * 5
+    assert begun == 1
+    assert await flights.join("key") is None
+
+
+async def test_who_joins_gets_the_answer_though_the_first_went_away() -> None:
+    flights = Flights[int]()
+
+    async def fly(answer: "asyncio.Future[int]") -> None:
+        await asyncio.sleep(0.01)
+        answer.set_result(7)
+
+    first = asyncio.create_task(flights.start("key", fly))
+    await asyncio.sleep(0)
+    second = asyncio.create_task(flights.join("key"))
+    await asyncio.sleep(0)
+    first.cancel()
+
+    assert await second == 7
+
+
+async def test_an_error_reaches_all_who_wait() -> None:
+    flights = Flights[int]()
+
+    async def fly(answer: "asyncio.Future[int]") -> None:
+        await asyncio.sleep(0)
+        raise Overloaded("full")
+
+    first = asyncio.create_task(flights.start("key", fly))
+    await asyncio.sleep(0)
+
+    with pytest.raises(Overloaded):
+        await flights.join("key")
+    with pytest.raises(Overloaded):
+        await first
+
+
+async def test_the_deadline_of_another_is_not_ours() -> None:
+    flights = Flights[int]()
+
+    async def fly(answer: "asyncio.Future[int]") -> None:
+        await asyncio.sleep(0)
+        raise DeadlinePassed("too late")
+
+    first = asyncio.create_task(flights.start("key", fly))
+    await asyncio.sleep(0)
+
+    assert await flights.join("key") is None
+    with pytest.raises(DeadlinePassed):
+        await first
+
+
+async def test_an_answer_is_given_before_it_is_stored() -> None:
+    flights = Flights[int]()
+    stored = asyncio.Event()
+
+    async def fly(answer: "asyncio.Future[int]") -> None:
+        answer.set_result(7)
+        await stored.wait()
+
+    assert await flights.start("key", fly) == 7
+    assert await flights.join("key") == 7
+    stored.set()
+    await flights.close()
+    assert await flights.join("key") is None

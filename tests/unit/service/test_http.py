@@ -1,0 +1,326 @@
+"""The HTTP API on a real application without a socket: what each call answers."""
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+from pydantic import TypeAdapter
+
+from index.registry import Registry
+from service.answers import (
+    BatchAnswer,
+    BundlesAnswer,
+    InterestsAnswer,
+    MatchAnswer,
+    SimilarAnswer,
+    SwapAnswer,
+)
+from service.problems import PROBLEM_JSON, Problem
+from tests.bundles import item_id
+from tests.services import InProcess, service_in_process
+
+pytestmark = pytest.mark.anyio
+HISTORY = [item_id(row) for row in (1, 5, 9, 2)]
+
+
+def assert_problem(response: httpx.Response, status: int) -> Any:
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == PROBLEM_JSON
+    document = response.json()
+    TypeAdapter(Problem).validate_python(document, strict=True)
+    assert document["status"] == status
+    return document
+
+
+def assert_is(kind: Any, response: httpx.Response) -> Any:
+    assert response.status_code == 200, response.text
+    return TypeAdapter(kind).validate_python(response.json(), strict=True)
+
+
+async def test_match_answers_as_documented(service: InProcess) -> None:
+    response = await service.client.post(
+        "/match", json={"user_id": 1, "interactions": HISTORY, "explain": True}
+    )
+    answer = assert_is(MatchAnswer, response)
+
+    assert answer["source"] == "model"
+    assert len(answer["candidates"]) == 100
+    assert answer["request_id"] == response.headers["x-request-id"]
+
+
+async def test_a_hit_equals_the_miss_but_for_source_and_request(service: InProcess) -> None:
+    body = {"interactions": HISTORY, "top_k": 7, "explain": True}
+    miss = (await service.client.post("/match", json=body)).json()
+    hit = (await service.client.post("/match", json=body | {"user_id": 3})).json()
+
+    assert (miss.pop("source"), hit.pop("source")) == ("model", "cache")
+    assert miss.pop("request_id") != hit.pop("request_id")
+    assert hit == miss
+
+
+async def test_the_fallback_is_not_taken_from_the_cache(service: InProcess) -> None:
+    body = {"interactions": ["nope"], "top_k": 2}
+    sources = [(await service.client.post("/match", json=body)).json()["source"] for _ in range(2)]
+
+    assert sources == ["fallback", "fallback"]
+
+
+async def test_a_sane_request_id_of_the_caller_is_kept(service: InProcess) -> None:
+    kept = await service.client.get("/healthz", headers={"X-Request-ID": "trace-1.a:b"})
+    replaced = await service.client.get("/healthz", headers={"X-Request-ID": "a b\tc"})
+
+    assert kept.headers["x-request-id"] == "trace-1.a:b"
+    assert len(replaced.headers["x-request-id"]) == 32
+
+
+async def test_a_batch_answers_each_request_by_itself(service: InProcess) -> None:
+    requests = [
+        {"interactions": HISTORY, "top_k": 3},
+        {"top_k": 0},
+        7,
+        {"interactions": HISTORY, "top_k": 3, "categories": {"deny": ["genre-1"]}},
+        {"interactions": HISTORY, "top_k": 3},
+    ]
+    answer = assert_is(
+        BatchAnswer, await service.client.post("/match/batch", json={"requests": requests})
+    )
+    results = answer["results"]
+
+    assert [result.get("status") for result in results] == [None, 422, 422, None, None]
+    assert results[1]["errors"][0]["path"] == "top_k"
+    assert results[4]["candidates"] == results[0]["candidates"] != results[3]["candidates"]
+    assert [result.get("source") for result in results] == ["model", None, None, "model", "cache"]
+
+
+async def test_what_else_is_in_a_batch_changes_no_answer(service: InProcess) -> None:
+    alone = (await service.client.post("/match", json={"interactions": HISTORY})).json()
+    others = [{"interactions": [item_id(row)]} for row in range(20)]
+    batch = await service.client.post(
+        "/match/batch", json={"requests": [*others, {"interactions": HISTORY}]}
+    )
+
+    assert batch.json()["results"][-1]["candidates"] == alone["candidates"]
+
+
+async def test_interests_answers_as_documented(service: InProcess) -> None:
+    response = await service.client.post("/interests", json={"interactions": [*HISTORY, "nope"]})
+    answer = assert_is(InterestsAnswer, response)
+
+    assert answer["unknown_items"] == 1
+    assert len(answer["interests"]) == 4
+
+
+async def test_interests_refuses_the_fields_of_retrieval(service: InProcess) -> None:
+    response = await service.client.post("/interests", json={"top_k": 3})
+
+    assert assert_problem(response, 422)["errors"][0]["path"] == "top_k"
+
+
+async def test_similar_answers_as_documented(service: InProcess) -> None:
+    response = await service.client.get(f"/items/{item_id(7)}/similar?top_k=5")
+
+    assert len(assert_is(SimilarAnswer, response)["candidates"]) == 5
+
+
+@pytest.mark.parametrize("item", ["nope", "a%2Fb", "a/b", "%20"])
+async def test_similar_to_an_unknown_item_is_404(service: InProcess, item: str) -> None:
+    problem = assert_problem(await service.client.get(f"/items/{item}/similar"), 404)
+
+    assert "catalog" in problem["detail"]
+
+
+@pytest.mark.parametrize("top_k", ["0", "1001", "x"])
+async def test_similar_refuses_a_wrong_top_k(service: InProcess, top_k: str) -> None:
+    response = await service.client.get(f"/items/{item_id(7)}/similar?top_k={top_k}")
+
+    assert assert_problem(response, 422)["errors"][0]["path"] == "query.top_k"
+
+
+async def test_the_service_is_alive_and_ready(service: InProcess) -> None:
+    assert (await service.client.get("/healthz")).json() == {"status": "ok"}
+    ready = (await service.client.get("/readyz")).json()
+
+    assert ready == {"status": "ready", "bundle_version": service.state["live"].version}
+
+
+async def test_a_worker_about_to_stop_is_not_ready_but_serves(service: InProcess) -> None:
+    service.state["drain"].begin()
+
+    assert_problem(await service.client.get("/readyz"), 503)
+    assert_is(MatchAnswer, await service.client.post("/match", json={"interactions": HISTORY}))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b'{"interactions": [1,}',
+        b'{"top_k": 1e}',
+        b"[" * 100_000,
+        b'{"a": ' * 5_000,
+        b'{"user_id": "\xff"}',
+        b'{"user_id": "\\ud800"}',
+        b'{"top_k": ' + b"9" * 5_000 + b"}",
+    ],
+)
+async def test_broken_json_is_400_and_tells_the_place(service: InProcess, body: bytes) -> None:
+    problem = assert_problem(await service.client.post("/match", content=body), 400)
+
+    assert "line 1 column" in problem["detail"]
+
+
+@pytest.mark.parametrize(
+    ("body", "path"),
+    [
+        (b"[]", "body"),
+        (b"null", "body"),
+        (b'{"top_k": 1001}', "top_k"),
+        (b'{"diversity": NaN}', "diversity"),
+        (b'{"diversity": 1e999}', "diversity"),
+        (b'{"nope": 1}', "nope"),
+        (b'{"interactions": [1, true]}', "interactions.1.item_id"),
+        (b'{"interactions": [{"item_id": 1, "timestamp": NaN}]}', "interactions.0.timestamp"),
+    ],
+)
+async def test_a_wrong_field_is_422_with_its_path(
+    service: InProcess, body: bytes, path: str
+) -> None:
+    problem = assert_problem(await service.client.post("/match", content=body), 422)
+
+    assert path in [error["path"] for error in problem["errors"]]
+    assert problem["detail"].startswith(problem["errors"][0]["path"])
+
+
+async def test_the_deadline_header_is_checked(service: InProcess) -> None:
+    response = await service.client.post("/match", json={}, headers={"X-Timeout-Ms": "soon"})
+
+    assert assert_problem(response, 422)["errors"][0]["path"] == "header.X-Timeout-Ms"
+
+
+async def test_a_body_over_the_limit_is_413(service: InProcess) -> None:
+    assert_problem(await service.client.post("/match", content=b" " * 5_000_000), 413)
+
+
+async def test_a_body_over_the_limit_is_413_without_its_length_too(service: InProcess) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(50):
+            yield b" " * 100_000
+
+    assert_problem(await service.client.post("/match", content=chunks()), 413)
+
+
+async def test_unknown_calls_are_problems_too(service: InProcess) -> None:
+    assert_problem(await service.client.get("/nope"), 404)
+    assert_problem(await service.client.get("/match"), 405)
+
+
+async def test_a_defect_is_a_500_without_details(
+    service: InProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.serving.match", lambda *_, **__: 1 / 0)
+    response = await service.client.post("/match", json={})
+
+    assert "division" not in json.dumps(assert_problem(response, 500))
+    assert b'opal_requests_total{method="POST",route="/match",status="500"} 1.0' in (
+        service.state["metrics"].render()
+    )
+
+
+async def test_requests_are_counted_by_route_template_and_status(service: InProcess) -> None:
+    await service.client.get(f"/items/{item_id(1)}/similar")
+    await service.client.get("/items/nope/similar")
+    await service.client.request("BREW", "/nope")
+    text = (await service.client.get("/metrics")).text
+
+    route = 'route="/items/{item_id}/similar"'
+    assert f'opal_requests_total{{method="GET",{route},status="200"}} 1.0' in text
+    assert f'opal_requests_total{{method="GET",{route},status="404"}} 1.0' in text
+    assert 'opal_requests_total{method="OTHER",route="unmatched",status="404"} 1.0' in text
+
+
+async def test_overload_is_503_with_retry_after(registry_path: Path) -> None:
+    async with service_in_process(registry_path, max_pending=1) as service:
+        async with httpx.AsyncClient(transport=service.client._transport, base_url="http://t") as c:
+            import asyncio
+
+            bodies = [{"interactions": [item_id(row)]} for row in range(20)]
+            responses = await asyncio.gather(*(c.post("/match", json=body) for body in bodies))
+    refused = [response for response in responses if response.status_code != 200]
+
+    assert refused
+    assert len(refused) < len(responses)
+    for response in refused:
+        assert_problem(response, 503)
+        assert response.headers["retry-after"] == "1"
+
+
+async def test_admin_asks_for_its_token_where_one_is_set(registry_path: Path) -> None:
+    async with service_in_process(registry_path, admin_token="secret") as service:
+        without = await service.client.get("/admin/bundles")
+        wrong = await service.client.get("/admin/bundles", headers={"Authorization": "Bearer x"})
+        right = await service.client.get(
+            "/admin/bundles", headers={"Authorization": "Bearer secret"}
+        )
+
+    assert assert_problem(without, 401)
+    assert without.headers["www-authenticate"] == "Bearer"
+    assert_problem(wrong, 401)
+    assert_is(BundlesAnswer, right)
+
+
+async def test_without_a_bundle_the_service_is_alive_but_not_ready(tmp_path: Path) -> None:
+    async with service_in_process(tmp_path / "none", wait_for_bundle=True) as service:
+        assert (await service.client.get("/healthz")).status_code == 200
+        assert_problem(await service.client.get("/readyz"), 503)
+        assert_problem(await service.client.post("/match", json={}), 503)
+        assert_problem(await service.client.post("/admin/reload"), 503)
+        bundles = assert_is(BundlesAnswer, await service.client.get("/admin/bundles"))
+        batch = await service.client.post("/match/batch", json={"requests": [{}]})
+
+    assert bundles == {"live": None, "current": None, "bundles": []}
+    assert batch.json()["results"][0]["status"] == 503
+
+
+async def test_reload_goes_to_a_named_version_and_rollback_goes_back(
+    registry_path: Path, service: InProcess, other_bundle_path: Path
+) -> None:
+    first = service.state["live"].version
+    second = Registry(registry_path).publish(other_bundle_path, activate=False)
+    reloaded = await service.client.post("/admin/reload", json={"version": second})
+    assert assert_is(SwapAnswer, reloaded) == {"bundle_version": second, "previous": first}
+    assert Registry(registry_path).current() == second
+
+    back = await service.client.post("/admin/rollback")
+    assert assert_is(SwapAnswer, back) == {"bundle_version": first, "previous": second}
+    assert Registry(registry_path).current() == first
+    assert_problem(await service.client.post("/admin/rollback"), 409)
+
+
+async def test_reload_without_a_version_looks_at_current_now(
+    registry_path: Path, other_bundle_path: Path
+) -> None:
+    async with service_in_process(registry_path, reload_interval=3600) as service:
+        unchanged = assert_is(SwapAnswer, await service.client.post("/admin/reload", json={}))
+        second = Registry(registry_path).publish(other_bundle_path)
+        swapped = assert_is(SwapAnswer, await service.client.post("/admin/reload"))
+
+    assert unchanged["bundle_version"] == unchanged["previous"] == swapped["previous"]
+    assert swapped["bundle_version"] == second
+
+
+@pytest.mark.parametrize("version", ["../../etc", "20260101T000000Z-00000000"])
+async def test_reload_to_a_version_that_is_not_there_is_404(
+    service: InProcess, version: str
+) -> None:
+    assert_problem(await service.client.post("/admin/reload", json={"version": version}), 404)
+
+
+async def test_answers_are_compact_json(service: InProcess) -> None:
+    response = await service.client.post("/match", json={"interactions": HISTORY})
+
+    assert response.content == orjson.dumps(response.json())

@@ -1,0 +1,102 @@
+import json
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from service.schemas import BatchRequest, Limits, MatchRequest
+
+LIMITS = Limits(interactions=3, exclude=2, batch=2)
+
+
+def read(body: Any) -> MatchRequest:
+    return MatchRequest.model_validate_json(json.dumps(body), context=LIMITS)
+
+
+def problem_of(body: Any) -> tuple[str, str]:
+    with pytest.raises(ValidationError) as caught:
+        read(body)
+    first = caught.value.errors()[0]
+    return ".".join(str(part) for part in first["loc"]), first["msg"]
+
+
+def test_defaults_are_those_of_the_contract() -> None:
+    request = read({})
+
+    assert (request.top_k, request.exclude_seen, request.diversity) == (100, True, 0.0)
+    assert (request.interactions, request.exclude, request.categories) == ([], [], None)
+    assert not request.explain
+
+
+def test_ids_may_be_strings_integers_or_objects() -> None:
+    request = read({"user_id": 7, "interactions": ["a", 12, {"item_id": 13, "timestamp": 1.5}]})
+
+    assert request.user_id == "7"
+    assert request.item_ids == ["a", "12", "13"]
+
+
+@pytest.mark.parametrize("timestamp", [0, 1.5, "2026-01-01", "2026-01-01T10:00:00Z", None])
+def test_times_may_be_seconds_or_iso_8601(timestamp: Any) -> None:
+    assert read({"interactions": [{"item_id": "a", "timestamp": timestamp}]}).item_ids == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("body", "path"),
+    [
+        ({"unknown": 1}, "unknown"),
+        ({"user_id": True}, "user_id"),
+        ({"user_id": ""}, "user_id"),
+        ({"user_id": 1.5}, "user_id"),
+        ({"interactions": "a"}, "interactions"),
+        ({"interactions": [True]}, "interactions.0.item_id"),
+        ({"interactions": ["a", 1.5]}, "interactions.1.item_id"),
+        ({"interactions": ["a", None]}, "interactions.1.item_id"),
+        ({"interactions": [["a"]]}, "interactions.0.item_id"),
+        ({"interactions": [""]}, "interactions.0.item_id"),
+        ({"interactions": ["x" * 257]}, "interactions.0.item_id"),
+        ({"interactions": [{}]}, "interactions.0.item_id"),
+        ({"interactions": [{"item_id": "a", "when": 1}]}, "interactions.0.when"),
+        ({"interactions": [{"item_id": "a", "timestamp": "soon"}]}, "interactions.0.timestamp"),
+        ({"interactions": [{"item_id": "a", "timestamp": True}]}, "interactions.0.timestamp"),
+        ({"interactions": ["a"] * 4}, "interactions"),
+        ({"top_k": 0}, "top_k"),
+        ({"top_k": 1001}, "top_k"),
+        ({"top_k": "10"}, "top_k"),
+        ({"top_k": 10.0}, "top_k"),
+        ({"top_k": True}, "top_k"),
+        ({"top_k": 10**30}, "top_k"),
+        ({"exclude_seen": 1}, "exclude_seen"),
+        ({"exclude": [False]}, "exclude.0"),
+        ({"exclude": ["a", "b", "c"]}, "exclude"),
+        ({"diversity": 1.1}, "diversity"),
+        ({"diversity": -0.1}, "diversity"),
+        ({"diversity": float("nan")}, "diversity"),
+        ({"diversity": float("inf")}, "diversity"),
+        ({"explain": "yes"}, "explain"),
+        ({"categories": ["a"]}, "categories"),
+        ({"categories": {"allow": []}}, "categories.allow"),
+        ({"categories": {"allow": [1]}}, "categories.allow.0"),
+        ({"categories": {"only": ["a"]}}, "categories.only"),
+        ([], ""),
+    ],
+)
+def test_a_mistake_is_told_with_its_path(body: Any, path: str) -> None:
+    assert problem_of(body)[0] == path
+
+
+def test_a_history_that_is_too_long_tells_both_numbers() -> None:
+    _, message = problem_of({"interactions": ["a"] * 4})
+
+    assert message == "has 4 elements, at most 3 are allowed"
+
+
+def test_a_batch_keeps_its_requests_unchecked() -> None:
+    batch = BatchRequest.model_validate_json('{"requests": [{"top_k": 0}, 3]}', context=LIMITS)
+
+    assert list(batch.requests) == [{"top_k": 0}, 3]
+
+
+@pytest.mark.parametrize("requests", [[], [{}, {}, {}]])
+def test_a_batch_is_neither_empty_nor_too_long(requests: list[Any]) -> None:
+    with pytest.raises(ValidationError):
+        BatchRequest.model_validate_json(json.dumps({"requests": requests}), context=LIMITS)

@@ -1,0 +1,52 @@
+import pytest
+from pydantic import ValidationError
+
+from model.errors import InputError
+from service.settings import Settings, read_settings
+
+
+def test_every_setting_has_a_description() -> None:
+    assert all(field.description for field in Settings.model_fields.values())
+
+
+def test_options_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPAL_PORT", "9001")
+    monkeypatch.setenv("OPAL_WORKERS", "3")
+    settings = read_settings(registry="somewhere", port=9002, workers=None)
+
+    assert (settings.port, settings.workers) == (9002, 3)
+
+
+def test_a_bad_value_is_told_on_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPAL_PORT", "http")
+    monkeypatch.setenv("OPAL_CACHE_TTL", "-1")
+
+    with pytest.raises(InputError) as caught:
+        read_settings(registry="somewhere")
+
+    assert "OPAL_PORT: " in str(caught.value)
+    assert "(got 'http')" in str(caught.value)
+    assert "OPAL_CACHE_TTL: " in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_registry_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPAL_REGISTRY", raising=False)
+
+    with pytest.raises(InputError, match="OPAL_REGISTRY: Field required$"):
+        read_settings()
+
+
+def test_settings_are_frozen() -> None:
+    settings = Settings(registry="somewhere")  # type: ignore[arg-type] # pydantic makes it a Path
+
+    with pytest.raises(ValidationError, match="frozen"):
+        settings.port = 1  # type: ignore[misc]
+
+
+def test_secrets_are_not_shown() -> None:
+    settings = read_settings(
+        registry="somewhere", redis_url="redis://:secret@host", admin_token="x"
+    )
+
+    assert "secret" not in repr(settings)
