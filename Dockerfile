@@ -67,7 +67,7 @@ ENV DATA=/data \
     REGISTRY=/registry \
     PIP_NO_CACHE_DIR=1
 VOLUME ["/data", "/registry"]
-# A command, not an entry point: `docker run IMAGE python -m model compare …` works as well.
+# A command, not an entry point: `docker run IMAGE python -m model evaluate …` works as well.
 CMD ["train-and-publish"]
 
 FROM runtime AS service

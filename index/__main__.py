@@ -68,8 +68,17 @@ def list_versions(arguments: argparse.Namespace) -> Result:
     if not arguments.registry.is_dir():
         raise RegistryError(f"{arguments.registry}: no registry here; publish a bundle to make one")
     registry = Registry(arguments.registry)
-    entries = [asdict(entry) for entry in registry.entries()]
-    return {"registry": str(arguments.registry), "current": registry.current(), "bundles": entries}
+    current, problem = None, None
+    try:
+        current = registry.current()
+    except RegistryError as error:
+        problem = str(error)  # whoever has to mend it needs the list
+    return {
+        "registry": str(arguments.registry),
+        "current": current,
+        "problem": problem,
+        "bundles": [asdict(entry) for entry in registry.entries()],
+    }
 
 
 def activate(arguments: argparse.Namespace) -> Result:
@@ -111,6 +120,8 @@ def _describe_list(result: Result) -> str:
         + (entry["problem"] or f"{entry['model']} ({entry['stage']}), {entry['items']} items")
         for entry in result["bundles"]
     ]
+    if result["problem"]:
+        lines.append(result["problem"])
     return "\n".join(lines) or f"{result['registry']}: no bundles"
 
 

@@ -4,14 +4,13 @@ import logging
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from index.bundle import INDEX_FILE, REPORT_FILE
 from index.catalog import write_catalog
 from index.faiss_index import FaissItemIndex, build_faiss_index
 from index.manifest import Manifest, write_manifest
-from index.probes import make_probes, measure_recall, write_probes
+from index.probes import Probes, make_probes, measure_recall, write_probes
 from index.report import render_report
+from index.run_checks import check_run
 from index.tensor_files import copy_file, write_bytes
 from model.errors import InputError
 from model.files import new_folder
@@ -49,7 +48,7 @@ def build_bundle(
     with new_folder(out) as folder:
         logger.info("Index %s of %d items", kind, len(run.items))
         item_index = build_faiss_index(encoder.item_vectors, kind=kind)
-        probes = make_probes(encoder, run.histories)
+        probes = _probes(run, encoder)
         recall = measure_recall(item_index, encoder.item_vectors, probes)
         logger.info("Recall@100 on %d users' interests: %.4f", len(probes.lengths), recall)
         if recall < target_recall:
@@ -69,37 +68,12 @@ def build_bundle(
     return Built(out, manifest)
 
 
-def check_run(run: Run, encoder: OpalInferenceEncoder) -> None:
-    """Check that encoder, items and histories belong together and can be served.
-
-    Raises:
-        InputError: Names the file and what is wrong with it.
-    """
-    vectors = encoder.item_vectors
-    if vectors.shape != (len(run.items), encoder.dim):
-        raise InputError(
-            f"{run.encoder_path}: item vectors have shape {vectors.shape}, expected "
-            f"{(len(run.items), encoder.dim)} (items.parquet, hyper-categories); train again"
-        )
-    if len(vectors) == 0:
-        raise InputError(f"{run.path}: the catalog is empty; train on a log with items")
-    not_finite = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
-    if len(not_finite):
-        raise InputError(
-            f"{run.encoder_path}: {len(not_finite)} item vectors are NaN or infinite (first: item "
-            f"row {not_finite[0]}); the training has diverged, train again"
-        )
-    ids = run.items["item_id"]
-    if ids.null_count():
-        raise InputError(f"{run.path / 'items.parquet'}: an item_id is missing")
-    if ids.n_unique() < len(ids):
-        repeated = ids.filter(ids.is_duplicated())[0]
-        raise InputError(f"{run.path / 'items.parquet'}: item_id {repeated!r} occurs twice")
-    for history in run.histories:
-        if len(history) and not 0 <= history.min() <= history.max() < len(vectors):
-            raise InputError(
-                f"{run.path / 'histories.parquet'}: an item row is outside 0…{len(vectors) - 1}"
-            )
+def _probes(run: Run, encoder: OpalInferenceEncoder) -> Probes:
+    try:
+        return make_probes(encoder, run.histories)
+    except ValueError as error:
+        reason = f"cannot encode a history ({error})"
+        raise InputError(f"{run.encoder_path}: {reason}; train again") from error
 
 
 def _manifest_content(

@@ -25,6 +25,8 @@ CATEGORIES_FILE = "categories.safetensors"
 LOOKUP_FILE = "id_lookup.safetensors"
 POPULAR_FILE = "popular.npy"
 
+ITEM_COLUMNS = ("item_id", "title", "category", "url", "interactions")
+
 
 class Catalog:
     """The items of a bundle.

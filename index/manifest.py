@@ -98,13 +98,17 @@ def write_manifest(folder: Path, content: dict[str, Any]) -> Manifest:
     Args:
         folder: The bundle so far; every file in it is entered with its digest.
         content: The manifest without ``format_version``, ``version``, ``created``, ``files``.
+
+    Raises:
+        BundleError: A field is missing or of the wrong type.
     """
     files = {path.name: file_entry(path) for path in sorted(folder.iterdir())}
     created = datetime.now(UTC).isoformat(timespec="seconds")
     whole = {"format_version": FORMAT_VERSION, "created": created, **content, "files": files}
     document = {"version": _version_name(whole), **whole}
+    manifest = _validated(document, folder / MANIFEST_FILE)
     write_bytes(folder / MANIFEST_FILE, _text(document).encode())
-    return Manifest.model_validate(document)
+    return manifest
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -129,12 +133,7 @@ def read_manifest(folder: Path) -> Manifest:
             f"{path}: format_version is {document['format_version']!r}, this program reads "
             f"{readable}; build the bundle again"
         )
-    try:
-        manifest = Manifest.model_validate(document)
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(each) for each in first["loc"])
-        raise BundleError(f"{path}: {field}: {first['msg']}; the bundle is damaged") from error
+    manifest = _validated(document, path)
     if text != _text(document) or manifest.version != _version_name(document):
         raise BundleError(f"{path}: changed after it was written; build the bundle again")
     return manifest
@@ -147,6 +146,15 @@ def file_entry(path: Path) -> dict[str, Any]:
             "sha256": hashlib.file_digest(file, "sha256").hexdigest(),
             "bytes": path.stat().st_size,
         }
+
+
+def _validated(document: dict[str, Any], path: Path) -> Manifest:
+    try:
+        return Manifest.model_validate(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(each) for each in first["loc"])
+        raise BundleError(f"{path}: {field}: {first['msg']}; build the bundle again") from error
 
 
 def _text(document: dict[str, Any]) -> str:

@@ -10,50 +10,23 @@ what it was copying lies in a staging folder, which the next publish sweeps away
 """
 
 import fcntl
-import json
 import logging
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 
 from index.bundle import check_files, open_bundle
+from index.live_history import LiveHistory
 from index.manifest import MANIFEST_FILE, is_version_name, read_manifest
+from index.registry_entry import RegistryEntry, describe
 from index.tensor_files import copy_file
 from model.errors import BundleError, RegistryError
 from model.files import STAGING_PREFIX, new_folder, replace_file
 
 CURRENT_FILE = "CURRENT"
-HISTORY_FILE = "history.json"
 LOCK_FILE = ".lock"
 BUNDLES = "bundles"
-
-
-@dataclass(frozen=True)
-class RegistryEntry:
-    """One published version, as a list shows it.
-
-    Attributes:
-        version: Its name.
-        live: It is CURRENT.
-        created: When it was built, ISO 8601.
-        model: Name of the model.
-        stage: Stage of training.
-        items: Size of the catalog.
-        test_metrics: Offline metrics of the test part.
-        problem: Why its manifest cannot be read; the other fields are then empty.
-    """
-
-    version: str
-    live: bool
-    created: str = ""
-    model: str = ""
-    stage: str = ""
-    items: int = 0
-    test_metrics: dict[str, float] = field(default_factory=dict)
-    problem: str | None = None
 
 
 class Registry:
@@ -79,22 +52,8 @@ class Registry:
     def entries(self) -> list[RegistryEntry]:
         """Describe the published versions, oldest first; a damaged one has its problem stated."""
         current = self._current_or_none()
-        return [self._entry(version, live=version == current) for version in self.versions()]
-
-    def _entry(self, version: str, *, live: bool) -> RegistryEntry:
-        try:
-            manifest = read_manifest(self.path / BUNDLES / version)
-        except BundleError as error:
-            return RegistryEntry(version, live, problem=str(error))
-        return RegistryEntry(
-            version,
-            live,
-            created=manifest.created,
-            model=manifest.model.name,
-            stage=manifest.model.stage,
-            items=manifest.catalog.items,
-            test_metrics=manifest.metrics.test,
-        )
+        folder = self.path / BUNDLES
+        return [describe(folder / name, live=name == current) for name in self.versions()]
 
     def current(self) -> str | None:
         """Return the version that serves, None where nothing was activated yet.
@@ -183,21 +142,17 @@ class Registry:
         """
         with self._writing():
             current, published = self.current(), self.versions()
-            history = self._history()
-            # A writer killed half-way may have left CURRENT itself at the end of the history.
-            while history and (
-                history[-1]["version"] == current or history[-1]["version"] not in published
-            ):
-                history.pop()
-            if not history:
+            history = LiveHistory(self.path)
+            before = history.before(current, published)
+            if not before:
                 raise RegistryError(
                     f"{self.path}: no version was live before; nothing to go back to"
                 )
-            version = history[-1]["version"]
+            version = before[-1]
             path = self.bundle_path(version)
             check_files(path, read_manifest(path))
             replace_file(self.path / CURRENT_FILE, version + "\n")
-            self._write_history(history[:-1])
+            history.forget_from(version)
         return version
 
     def _switch(self, version: str) -> None:
@@ -206,8 +161,7 @@ class Registry:
         if current == version:
             return
         if current is not None:
-            until = datetime.now(UTC).isoformat(timespec="seconds")
-            self._write_history([*self._history(), {"version": current, "until": until}])
+            LiveHistory(self.path).push(current)
         replace_file(self.path / CURRENT_FILE, version + "\n")
 
     def _current_or_none(self) -> str | None:
@@ -216,21 +170,6 @@ class Registry:
             return self.current()
         except RegistryError:
             return None
-
-    def _history(self) -> list[dict[str, str]]:
-        path = self.path / HISTORY_FILE
-        try:
-            entries = json.loads(path.read_text(encoding="utf-8"))
-            return [{"version": entry["version"], "until": entry["until"]} for entry in entries]
-        except FileNotFoundError:
-            return []
-        except (ValueError, TypeError, KeyError) as error:
-            raise RegistryError(
-                f"{path}: damaged ({error}); remove it and activate a version"
-            ) from None
-
-    def _write_history(self, history: list[dict[str, str]]) -> None:
-        replace_file(self.path / HISTORY_FILE, json.dumps(history, indent=2) + "\n")
 
     def _sweep(self) -> None:
         """Remove what killed writers left; whoever holds the lock is the only writer."""

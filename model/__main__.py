@@ -1,7 +1,6 @@
 """``python -m model movielens|prepare|train|evaluate``: arguments to calls."""
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -80,9 +79,8 @@ def _add_train(commands: Any) -> None:
     command.add_argument("--out", type=Path, required=True, help="run folder to make")
     command.add_argument("--model", choices=("opal",), default="opal")
     command.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
-    command.add_argument(
-        "--threads", type=int, default=os.cpu_count() or 1, help="threads of torch (default: cores)"
-    )
+    # Steps are small: on two busy cores a second thread made one 10 × slower, waiting for the other.
+    command.add_argument("--threads", type=int, default=1, help="threads of torch (default: 1)")
     for name, kind, text in _TRAINING_OPTIONS:
         default = getattr(_DEFAULTS, name)
         note = "" if default is None else f" (default: {default})"

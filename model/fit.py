@@ -62,7 +62,11 @@ def fit(
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "stage": best,
         "hyper_parameters": config.to_dict(),
-        "dataset": {"path": str(dataset_path.resolve()), **dataset.summary},
+        "dataset": {
+            "name": dataset_path.name,
+            "path": str(dataset_path.resolve()),
+            **dataset.summary,
+        },
         "metrics": stages[best]["metrics"],
         "stages": stages,
         "curve": training.curve,

@@ -99,7 +99,7 @@ def connect_redis(settings: Settings, url: str, metrics: Metrics) -> RedisCache:
         failures=settings.breaker_failures, rest=settings.breaker_seconds, on_change=on_change
     )
     return RedisCache(
-        Redis(connection_pool=pool),
+        Redis.from_pool(pool),  # which closes the pool with the client
         ttl_ms=max(1, round(settings.cache_ttl * 1000)),
         breaker=breaker,
         metrics=metrics,

@@ -4,6 +4,8 @@ Ids are strings or integers and become strings. Unknown fields are refused, and 
 another type (no "10" for 10, no true for 1): a mistake is told, not guessed at.
 """
 
+import math
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
@@ -13,6 +15,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainValidator,
     SkipValidation,
     ValidationInfo,
     field_validator,
@@ -55,15 +58,12 @@ def _as_id(value: Any) -> Any:
 def _as_timestamp(value: Any) -> Any:
     """Check a time, which the encoder does not use: order tells it all it needs."""
     if isinstance(value, str):
-        try:
+        with suppress(ValueError):
             datetime.fromisoformat(value)
-        except ValueError:
-            raise PydanticCustomError(
-                "timestamp", "must be seconds since 1970 or an ISO 8601 time"
-            ) from None
-    elif isinstance(value, bool) or not isinstance(value, int | float):
-        raise PydanticCustomError("timestamp", "must be seconds since 1970 or an ISO 8601 time")
-    return value
+            return value
+    elif not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value):
+        return value
+    raise PydanticCustomError("timestamp", "must be seconds since 1970 or an ISO 8601 time")
 
 
 def _as_interaction(value: Any) -> Any:
@@ -77,7 +77,7 @@ Id = Annotated[
     Field(min_length=1, max_length=MAX_ID_LENGTH),
 ]
 Timestamp = Annotated[
-    float | str, BeforeValidator(_as_timestamp, json_schema_input_type=float | str)
+    float | str, PlainValidator(_as_timestamp, json_schema_input_type=float | str)
 ]
 
 

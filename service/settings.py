@@ -24,61 +24,65 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="OPAL_", frozen=True, extra="forbid")
 
     registry: Path = Field(description="Folder of the bundle registry; the service follows CURRENT")
-    host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 for all")
-    port: Port = Field(8000, description="Port to listen on; 0 takes a free one")
-    workers: Count = Field(1, description="Worker processes that share the port")
+    host: str = Field(default="127.0.0.1", description="Address to listen on; 0.0.0.0 for all")
+    port: Port = Field(default=8000, description="Port to listen on; 0 takes a free one")
+    workers: Count = Field(default=1, description="Worker processes that share the port")
     threads: Count = Field(
-        1, description="Threads per worker of BLAS and of one Faiss search; more than 1 rarely pays"
+        default=1,
+        description="Threads per worker of BLAS and of one Faiss search; more than 1 rarely pays",
     )
     wait_for_bundle: bool = Field(
-        False, description="Start without a live bundle and answer 503 until one is published"
+        default=False,
+        description="Start without a live bundle and answer 503 until one is published",
     )
     reload_interval: Seconds = Field(
-        0.5, description="Seconds between two looks at CURRENT in each worker"
+        default=0.5, description="Seconds between two looks at CURRENT in each worker"
     )
 
-    max_body_bytes: Count = Field(1 << 20, description="Largest request body, in bytes")
+    max_body_bytes: Count = Field(default=1 << 20, description="Largest request body, in bytes")
     max_interactions: Count = Field(
-        1000, description="Most interactions in one history; the encoder uses the last few of them"
+        default=1000,
+        description="Most interactions in one history; the encoder uses the last few of them",
     )
-    max_exclude: Count = Field(10_000, description="Most ids in `exclude`")
-    max_batch: Count = Field(256, description="Most requests in one POST /match/batch")
+    max_exclude: Count = Field(default=10_000, description="Most ids in `exclude`")
+    max_batch: Count = Field(default=256, description="Most requests in one POST /match/batch")
     max_pending: Count = Field(
-        128, description="Computations waiting or running in a worker before it answers 503"
+        default=128, description="Computations waiting or running in a worker before it answers 503"
     )
 
     cache_ttl: SecondsOrOff = Field(
-        300.0, description="Seconds that a cached answer is served; 0 turns the cache off"
+        default=300.0, description="Seconds that a cached answer is served; 0 turns the cache off"
     )
     cache_memory_mb: Count = Field(
-        64, description="Memory of a worker's embedded cache, in MiB; not used with Redis"
+        default=64, description="Memory of a worker's embedded cache, in MiB; not used with Redis"
     )
     redis_url: SecretStr | None = Field(
-        None, description="Redis for the cache, redis://host:6379/0; without it: in process"
+        default=None, description="Redis for the cache, redis://host:6379/0; without it: in process"
     )
     redis_timeout_ms: Count = Field(
-        50, description="Milliseconds after which a call to Redis counts as failed"
+        default=50, description="Milliseconds after which a call to Redis counts as failed"
     )
     breaker_failures: Count = Field(
-        3, description="Failures of Redis in a row after which it is left alone for a while"
+        default=3, description="Failures of Redis in a row after which it is left alone for a while"
     )
     breaker_seconds: Seconds = Field(
-        1.0, description="Seconds that Redis is left alone before one call tries it again"
+        default=1.0, description="Seconds that Redis is left alone before one call tries it again"
     )
 
     admin_token: SecretStr | None = Field(
-        None, description="Bearer token that /admin asks for; without it /admin is open"
+        default=None, description="Bearer token that /admin asks for; without it /admin is open"
     )
     drain_seconds: SecondsOrOff = Field(
-        1.0, description="Seconds after SIGTERM in which /readyz says 503 while requests are served"
+        default=1.0,
+        description="Seconds after SIGTERM in which /readyz says 503 while requests are served",
     )
     shutdown_timeout: Count = Field(
-        30, description="Seconds that requests in flight get to finish at shutdown"
+        default=30, description="Seconds that requests in flight get to finish at shutdown"
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="Least severe log lines that are written"
+        default="info", description="Least severe log lines that are written"
     )
-    access_log: bool = Field(False, description="Write one log line for every request")
+    access_log: bool = Field(default=False, description="Write one log line for every request")
 
 
 def read_settings(**options: Any) -> Settings:

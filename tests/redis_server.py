@@ -68,15 +68,11 @@ class RedisServer:
                 stderr=log,
             )
         deadline = time.monotonic() + _START_SECONDS
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
-                return
-            except OSError:
-                if time.monotonic() > deadline or self._process.poll() is not None:
-                    log_text = (self._folder / "redis.log").read_text(errors="replace")
-                    raise RuntimeError(f"Redis did not start:\n{log_text}") from None
-                time.sleep(0.02)
+        while not self._answers():
+            if time.monotonic() > deadline or self._process.poll() is not None:
+                log_text = (self._folder / "redis.log").read_text(errors="replace")
+                raise RuntimeError(f"Redis did not start:\n{log_text}")
+            time.sleep(0.02)
 
     def kill(self) -> None:
         """End it at once, as a crash would."""
@@ -95,3 +91,10 @@ class RedisServer:
         """Let it go on."""
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
+
+    def _answers(self) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+        except OSError:
+            return False
+        return True

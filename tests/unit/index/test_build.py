@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from index.build import build_bundle
 from index.bundle import open_bundle
@@ -135,6 +136,51 @@ def test_histories_outside_the_catalog_are_refused(row: int, tmp_path: Path) -> 
     table.write_parquet(run / "histories.parquet")
 
     with pytest.raises(InputError, match=r"histories\.parquet: an item row is outside 0…299"):
+        build_bundle(run, tmp_path / "bundle")
+
+
+def test_an_encoder_whose_parts_do_not_fit_is_refused(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", stage="hard")
+    tensors = load_file(run / "encoder.safetensors")
+    tensors["head.weight"] = np.zeros((3, 3), dtype=np.float32)
+    config = {"stage": "hard", "temperature": 0.1, "max_len": 20}
+    save_file(tensors, run / "encoder.safetensors", metadata={"encoder": json.dumps(config)})
+
+    with pytest.raises(InputError, match=r"encoder\.safetensors: cannot encode a history"):
+        build_bundle(run, tmp_path / "bundle")
+
+    assert_nothing_left(tmp_path)
+
+
+@pytest.mark.parametrize("field", ["model", "stage", "metrics", "dataset"])
+def test_a_field_that_a_run_lacks_is_named(field: str, tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    manifest = json.loads((run / "run.json").read_text())
+    del manifest[field]
+    (run / "run.json").write_text(json.dumps(manifest))
+
+    with pytest.raises(InputError, match=rf"run\.json: field {field} is missing"):
+        build_bundle(run, tmp_path / "bundle")
+
+
+def test_a_metric_that_is_no_number_is_named(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    manifest = json.loads((run / "run.json").read_text())
+    manifest["metrics"]["test"]["note"] = 5 * "x"
+    (run / "run.json").write_text(json.dumps(manifest))
+
+    with pytest.raises(InputError, match=r"run\.json: metrics\.test\.note is 'xxxxx'"):
+        build_bundle(run, tmp_path / "bundle")
+
+    assert_nothing_left(tmp_path)
+
+
+@pytest.mark.parametrize("column", ["item_id", "title", "category", "url", "interactions"])
+def test_a_column_that_a_run_lacks_is_named(column: str, tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    pl.read_parquet(run / "items.parquet").drop(column).write_parquet(run / "items.parquet")
+
+    with pytest.raises(InputError, match=rf"items\.parquet: column {column} is missing"):
         build_bundle(run, tmp_path / "bundle")
 
 

@@ -133,8 +133,13 @@ def test_texts_for_people(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert said("list", *registry) == f"* {version}  opal (soft), 300 items\n"
     assert said("activate", version, *registry) == f"CURRENT is {version}\n"
     assert "is not a version's name" in said("activate", "../x", *registry, status=1)
+    other = build_small_bundle(tmp_path, name="second", n_items=30)
+    said("publish", str(other), *registry)
+    assert said("rollback", *registry) == f"CURRENT is {version}\n"
     assert "index flat" in said("build", str(tmp_path / "bundle-run"), "--out", out)
     assert "exists already" in said("build", str(tmp_path / "bundle-run"), "--out", out, status=1)
+    (tmp_path / "registry" / "CURRENT").write_text("?")
+    assert said("list", *registry).splitlines()[2].endswith("activate a version again")
     (tmp_path / "registry" / "bundles" / version / "manifest.json").write_text("{")
     assert "not JSON" in said("list", *registry)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from index.bundle import open_bundle
+from index.live_history import LiveHistory
 from index.registry import Registry
 from model.errors import BundleError, RegistryError
 from tests.bundles import build_small_bundle
@@ -158,7 +159,7 @@ def test_a_kill_between_history_and_current_is_harmless(
 ) -> None:
     first, second = [registry.publish(path) for path in bundles[:2]]
     # As if killed after writing history, before CURRENT (activate), or the other way (rollback).
-    registry._write_history([*registry._history(), {"version": second, "until": "now"}])
+    LiveHistory(registry.path).push(second)
 
     assert registry.rollback() == first
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from index.tensor_files import Tensors, open_tensors, write_tensors
+from index.tensor_files import Tensors, copy_file, open_tensors, write_tensors
 from model.errors import BundleError
 
 TENSORS: Tensors = {
@@ -71,6 +71,18 @@ def test_a_damaged_file_is_refused_by_name(content: bytes, tmp_path: Path) -> No
 def test_a_missing_file_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=r"table\.safetensors: is missing"):
         open_tensors(tmp_path / "table.safetensors")
+
+
+def test_a_copy_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "source").write_bytes(b"1234")
+    (tmp_path / "folder").mkdir()
+
+    copy_file(tmp_path / "source", tmp_path / "copy")
+    assert (tmp_path / "copy").read_bytes() == b"1234"
+    with pytest.raises(IsADirectoryError, match="folder"):
+        copy_file(tmp_path / "source", tmp_path / "folder")
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        copy_file(tmp_path / "nowhere", tmp_path / "copy")
 
 
 def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The HTTP API on a real application without a socket: what each call answers."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -245,11 +246,10 @@ async def test_requests_are_counted_by_route_template_and_status(service: InProc
 
 async def test_overload_is_503_with_retry_after(registry_path: Path) -> None:
     async with service_in_process(registry_path, max_pending=1) as service:
-        async with httpx.AsyncClient(transport=service.client._transport, base_url="http://t") as c:
-            import asyncio
-
-            bodies = [{"interactions": [item_id(row)]} for row in range(20)]
-            responses = await asyncio.gather(*(c.post("/match", json=body) for body in bodies))
+        bodies = [{"interactions": [item_id(row)]} for row in range(20)]
+        responses = await asyncio.gather(
+            *(service.client.post("/match", json=body) for body in bodies)
+        )
     refused = [response for response in responses if response.status_code != 200]
 
     assert refused

@@ -1,4 +1,5 @@
-from collections.abc import Iterator
+import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -18,11 +19,11 @@ def follower(registry_path: Path) -> BundleFollower:
 
 
 @pytest.fixture
-def damaged_version(registry_path: Path, other_bundle_path: Path) -> Iterator[str]:
+def damaged_version(registry_path: Path, other_bundle_path: Path) -> str:
     """A version that CURRENT names, with one byte changed."""
     version = Registry(registry_path).publish(other_bundle_path)
     _damage(registry_path, version)
-    return version  # type: ignore[return-value]
+    return version
 
 
 def _damage(registry_path: Path, version: str) -> None:
@@ -187,20 +188,16 @@ async def test_a_worker_without_a_usable_bundle_does_not_start(
 
 
 @pytest.fixture
-async def service_following(registry_path: Path, anyio_backend: str):  # type: ignore[no-untyped-def]
+async def service_following(registry_path: Path, anyio_backend: str) -> AsyncIterator[InProcess]:
     async with service_in_process(registry_path, reload_interval=0.01) as running:
         yield running
 
 
 async def _pause() -> None:
-    import asyncio
-
     await asyncio.sleep(0.15)
 
 
 async def _until_live(service: InProcess, version: str) -> None:
-    import asyncio
-
     async with asyncio.timeout(5):
         while service.state["live"].version != version:
             await asyncio.sleep(0.01)

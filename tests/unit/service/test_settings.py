@@ -33,7 +33,7 @@ def test_a_bad_value_is_told_on_one_line(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_missing_registry_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPAL_REGISTRY", raising=False)
 
-    with pytest.raises(InputError, match="OPAL_REGISTRY: Field required$"):
+    with pytest.raises(InputError, match=r"OPAL_REGISTRY: Field required$"):
         read_settings()
 
 

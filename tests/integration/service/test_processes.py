@@ -1,0 +1,309 @@
+"""Real worker processes over real HTTP: metrics, death, reload under load, shutdown."""
+
+import os
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from index.registry import Registry
+from tests.bundles import item_id
+from tests.redis_server import RedisServer
+from tests.services import ServiceProcess, wait_until
+
+BODY: dict[str, Any] = {"interactions": [item_id(row) for row in (1, 5, 9)], "top_k": 10}
+
+
+@pytest.fixture
+def service(registry_path: Path, tmp_path: Path) -> Iterator[ServiceProcess]:
+    with ServiceProcess(registry_path, tmp_path / "service.log", reload_interval=0.1) as running:
+        yield running
+
+
+class Load:
+    """Asks without pause from several threads, each request on a connection of its own or kept."""
+
+    def __init__(self, url: str, *, threads: int = 3) -> None:
+        self._url = url
+        self._stop = threading.Event()
+        self.versions: Counter[str] = Counter()
+        self.failures: list[str] = []
+        self._threads = [threading.Thread(target=self._ask, args=(n,)) for n in range(threads)]
+
+    def __enter__(self) -> "Load":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _ask(self, number: int) -> None:
+        with httpx.Client() as client:
+            while not self._stop.is_set():
+                number += 10
+                body = BODY | {"interactions": [item_id(number % 300)]}
+                try:
+                    # Without keep-alive both workers get their share.
+                    headers = {"Connection": "close"} if number % 20 else {}
+                    answer = client.post(f"{self._url}/match", json=body, headers=headers)
+                    answer.raise_for_status()
+                    self.versions[answer.json()["bundle_version"]] += 1
+                except (httpx.HTTPError, ValueError) as error:
+                    self.failures.append(repr(error))
+                time.sleep(0.002)
+
+
+def ask_until_both_workers_answered(service: ServiceProcess) -> None:
+    """Send requests on new connections until each worker has computed something."""
+    wait_until(lambda: len(service.worker_pids()) == 2, what="two workers")
+    for _ in range(30):
+        httpx.post(f"{service.url}/match", json=BODY).raise_for_status()
+
+
+def test_publishing_under_load_swaps_all_workers_without_a_failed_request(
+    service: ServiceProcess, registry_path: Path, bundle_paths: list[Path]
+) -> None:
+    first = service.announcement["bundle_version"]
+    with Load(service.url) as load:
+        wait_until(lambda: load.versions[first] > 20, what="load")
+        second = Registry(registry_path).publish(bundle_paths[1])
+        series = f'opal_bundle_info{{index_kind="flat",model="opal",version="{second}"}}'
+        wait_until(lambda: service.metric(series) == 2, what="both workers to swap")
+        before = load.versions[second]
+        wait_until(lambda: load.versions[second] > before + 20, what="more load")
+
+    assert load.failures == []
+    assert set(load.versions) == {first, second}
+    assert service.metric(series.replace(second, first)) == 0
+    assert service.metric('opal_reloads_total{outcome="swapped"}') == 4
+
+
+def test_a_reload_asked_of_one_worker_reaches_all_and_a_rollback_too(
+    service: ServiceProcess, registry_path: Path, bundle_paths: list[Path]
+) -> None:
+    first = service.announcement["bundle_version"]
+    second = Registry(registry_path).publish(bundle_paths[1], activate=False)
+
+    def workers_on(version: str) -> float:
+        return service.metric(
+            f'opal_bundle_info{{index_kind="flat",model="opal",version="{version}"}}'
+        )
+
+    answer = httpx.post(f"{service.url}/admin/reload", json={"version": second}).json()
+    assert answer == {"bundle_version": second, "previous": first}
+    wait_until(lambda: workers_on(second) == 2, what="both workers to follow")
+
+    httpx.post(f"{service.url}/admin/rollback").raise_for_status()
+    wait_until(lambda: workers_on(first) == 2, what="both workers to go back")
+
+
+def test_a_damaged_bundle_under_a_running_service_changes_nothing(
+    service: ServiceProcess, registry_path: Path, bundle_paths: list[Path]
+) -> None:
+    first = service.announcement["bundle_version"]
+    bad = Registry(registry_path).publish(bundle_paths[1], activate=False)
+    (Registry(registry_path).bundle_path(bad) / "encoder.safetensors").write_bytes(b"broken")
+    (registry_path / "CURRENT").write_text(bad)
+    wait_until(
+        lambda: service.metric('opal_reloads_total{outcome="refused"}') == 2, what="two refusals"
+    )
+
+    assert httpx.post(f"{service.url}/match", json=BODY).json()["bundle_version"] == first
+    assert "encoder.safetensors" in service.log()
+
+
+def test_requests_over_two_workers_are_counted_exactly(service: ServiceProcess) -> None:
+    with ThreadPoolExecutor(4) as threads:
+        requests = [
+            threads.submit(
+                httpx.post, f"{service.url}/match", json=BODY | {"top_k": 1 + number % 20}
+            )
+            for number in range(200)
+        ]
+        statuses = [request.result().status_code for request in requests]
+    pids = service.worker_pids()
+
+    assert statuses == [200] * 200
+    assert len(pids) == 2
+    series = 'opal_requests_total{method="POST",route="/match",status="200"}'
+    assert service.metric(series) == 200
+    assert service.metric('opal_request_seconds_count{route="/match"}') == 200
+    sources = [service.metric(f'opal_answers_total{{source="{s}"}}') for s in ("model", "cache")]
+    assert sum(sources) == 200
+    assert sources[0] <= 40  # each of 20 answers at most once in each worker
+    assert service.metric("opal_workers_ready") == 2
+
+
+def test_the_answer_does_not_depend_on_the_worker(registry_path: Path, tmp_path: Path) -> None:
+    with ServiceProcess(registry_path, tmp_path / "service.log", cache_ttl=0) as service:
+        answers = [httpx.post(f"{service.url}/match", json=BODY).json() for _ in range(30)]
+    for answer in answers:
+        del answer["request_id"]
+
+    assert all(answer == answers[0] for answer in answers)
+
+
+def test_a_killed_worker_is_replaced_and_its_gauges_go(service: ServiceProcess) -> None:
+    ask_until_both_workers_answered(service)
+    victim = min(service.worker_pids())
+    os.kill(victim, signal.SIGKILL)
+    wait_until(
+        lambda: len(service.worker_pids()) == 2 and victim not in service.worker_pids(),
+        what="a new worker",
+    )
+    wait_until(lambda: service.metric("opal_workers_ready") == 2, what="two ready workers")
+
+    # Neither lost nor counted twice; what the dead one has counted stays.
+    assert service.metric('opal_requests_total{method="POST",route="/match",status="200"}') == 30
+    assert httpx.post(f"{service.url}/match", json=BODY).status_code == 200
+
+
+def test_a_service_keeps_its_workers_when_a_new_one_cannot_start(
+    service: ServiceProcess, registry_path: Path
+) -> None:
+    kept = (registry_path / "CURRENT").read_text()
+    (registry_path / "CURRENT").write_text("broken")
+    victim, survivor = sorted(service.worker_pids())
+    os.kill(victim, signal.SIGKILL)
+    wait_until(lambda: service.log().count(" died ") >= 2, what="a worker that cannot start")
+    for _ in range(10):
+        httpx.post(f"{service.url}/match", json=BODY).raise_for_status()
+    assert survivor in service.worker_pids()
+
+    (registry_path / "CURRENT").write_text(kept)
+    wait_until(lambda: service.metric("opal_workers_ready") == 2, what="two ready workers")
+
+
+def test_sigterm_finishes_what_is_in_flight_and_exits_with_0(
+    service: ServiceProcess,
+) -> None:
+    many = {"requests": [BODY | {"interactions": [item_id(n)], "top_k": 290} for n in range(250)]}
+    with ThreadPoolExecutor(2) as threads:
+        in_flight = [
+            threads.submit(httpx.post, f"{service.url}/match/batch", json=many, timeout=30)
+            for _ in range(2)
+        ]
+        wait_until(lambda: service.metric("opal_batch_size_count") >= 1, what="work in flight")
+        status = service.stop()
+        answers = [request.result() for request in in_flight]
+
+    assert status == 0
+    for answer in answers:
+        assert answer.status_code == 200
+        assert len(answer.json()["results"]) == 250
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{service.url}/healthz")
+    assert "Traceback" not in service.log()
+
+
+def test_before_it_stops_the_service_says_that_it_is_not_ready(
+    registry_path: Path, tmp_path: Path
+) -> None:
+    with ServiceProcess(registry_path, tmp_path / "service.log", drain_seconds=1) as service:
+        service.process.send_signal(signal.SIGTERM)
+        wait_until(
+            lambda: httpx.get(f"{service.url}/readyz").status_code == 503, what="not to be ready"
+        )
+        assert httpx.post(f"{service.url}/match", json=BODY).status_code == 200
+        assert service.stop() == 0
+
+
+def test_workers_do_not_outlive_a_killed_parent(service: ServiceProcess) -> None:
+    service.process.kill()
+    service.process.wait()
+
+    def nobody_answers() -> bool:
+        try:
+            httpx.get(f"{service.url}/healthz")
+        except httpx.HTTPError:
+            return True
+        return False
+
+    wait_until(nobody_answers, what="the workers to stop")
+
+
+def test_hostile_input_leaves_the_service_alive(service: ServiceProcess) -> None:
+    pids = service.worker_pids()
+    with httpx.Client(base_url=service.url) as client:
+        for body, status in (
+            (b"x" * 5_000_000, 413),
+            (b"{", 400),
+            (b"[" * 500_000, 400),
+            (b'{"top_k": ' + b"9" * 10_000 + b"}", 400),
+            (b'{"interactions": [true]}', 422),
+            (b'{"interactions": [""]}', 422),
+            (b'{"diversity": NaN}', 422),
+            (b'{"nope": 0}', 422),
+        ):
+            for _ in range(4):
+                response = client.post("/match", content=body)
+                assert response.status_code == status
+                assert response.headers["content-type"] == "application/problem+json"
+        assert client.post("/match", json=BODY).status_code == 200
+
+    assert service.worker_pids() == pids
+
+
+def test_a_service_may_wait_for_its_first_bundle(tmp_path: Path, bundle_paths: list[Path]) -> None:
+    registry = tmp_path / "registry"
+    log = tmp_path / "service.log"
+    with ServiceProcess(registry, log, wait_for_bundle=True, reload_interval=0.1) as service:
+        assert service.announcement["bundle_version"] is None
+        assert httpx.get(f"{service.url}/readyz").status_code == 503
+        assert httpx.post(f"{service.url}/match", json=BODY).status_code == 503
+        Registry(registry).publish(bundle_paths[0])
+        wait_until(lambda: service.metric("opal_workers_ready") == 2, what="ready workers")
+        assert httpx.post(f"{service.url}/match", json=BODY).status_code == 200
+
+
+def test_workers_share_answers_by_redis_and_go_on_without_it(
+    registry_path: Path, tmp_path: Path, redis: RedisServer
+) -> None:
+    log = tmp_path / "service.log"
+    with (
+        ServiceProcess(registry_path, log, redis_url=redis.url) as service,
+        Load(service.url) as load,
+    ):
+        wait_until(lambda: sum(load.versions.values()) > 50, what="load")
+        redis.freeze()
+        frozen_at = sum(load.versions.values())
+        wait_until(lambda: sum(load.versions.values()) > frozen_at + 50, what="answers, frozen")
+        redis.kill()
+        killed_at = sum(load.versions.values())
+        wait_until(lambda: sum(load.versions.values()) > killed_at + 50, what="answers, killed")
+
+    assert load.failures == []
+
+
+def test_threads_and_metrics_are_set_before_a_worker_imports_anything(
+    service: ServiceProcess,
+) -> None:
+    for pid in service.worker_pids():
+        environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        assert b"OMP_NUM_THREADS=1" in environment
+        assert b"OPENBLAS_NUM_THREADS=1" in environment
+        assert any(entry.startswith(b"PROMETHEUS_MULTIPROC_DIR=") for entry in environment)
+
+
+def test_the_folder_of_the_metrics_is_gone_after_the_end(service: ServiceProcess) -> None:
+    pid = min(service.worker_pids())
+    environment = Path(f"/proc/{pid}/environ").read_bytes().decode().split("\0")
+    (folder,) = [
+        Path(each.partition("=")[2])
+        for each in environment
+        if each.startswith("PROMETHEUS_MULTIPROC_DIR=")
+    ]
+    assert folder.is_dir()
+    service.stop()
+
+    assert not folder.exists()
