@@ -2,7 +2,10 @@
 
 import numpy as np
 
-from index.item_index import Floats, Mask, SearchResult, check_search, no_answers
+from index.item_index import Floats, Mask, Rows, SearchResult, check_search, no_answers
+
+BLOCK = 8192
+"""Item vectors made double at a time, so that a large catalog is not doubled in memory."""
 
 
 class ExactItemIndex:
@@ -42,7 +45,7 @@ class ExactItemIndex:
         found = min(n, len(rows))
         for position, query in enumerate(queries):
             scores = exact_scores(vectors, query)
-            best = np.argsort(-scores, kind="stable")[:found]
+            best = _best(scores, found)
             result.scores[position, :found] = scores[best]
             result.rows[position, :found] = rows[best]
         return result
@@ -60,5 +63,19 @@ def exact_scores(vectors: Floats, query: Floats) -> Floats:
     Returns:
         Shape (n,), float32.
     """
-    scores: Floats = np.einsum("nd,d->n", vectors, query, dtype=np.float64).astype(np.float32)
+    precise = query.astype(np.float64)
+    scores = np.empty(len(vectors), dtype=np.float32)
+    for start in range(0, len(vectors), BLOCK):
+        block = vectors[start : start + BLOCK].astype(np.float64)
+        scores[start : start + BLOCK] = block @ precise
     return scores
+
+
+def _best(scores: Floats, n: int) -> Rows:
+    """Positions of the n largest scores, ties in order; without sorting all. Shape (n,), int64."""
+    if n == 0:
+        return np.empty(0, dtype=np.int64)
+    cut = np.partition(scores, len(scores) - n)[len(scores) - n]
+    candidates = np.flatnonzero(scores >= cut)
+    best: Rows = candidates[np.argsort(-scores[candidates], kind="stable")[:n]]
+    return best

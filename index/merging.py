@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from index.item_index import NO_ROW, Floats, Rows, SearchResult
 
@@ -36,11 +37,23 @@ def merge_interests(result: SearchResult) -> Candidates:
     Returns:
         All items found, each once, at most k * n.
     """
-    interest, position = np.nonzero(result.rows != NO_ROW)
-    rows, scores = result.rows[interest, position], result.scores[interest, position]
-    ranked = np.lexsort((interest, rows, -scores))
-    rows = rows[ranked]
+    found = result.rows.ravel() != NO_ROW
+    rows, scores = result.rows.ravel()[found], result.scores.ravel()[found]
+    interests = np.repeat(np.arange(len(result.rows)), result.rows.shape[1])[found]
+    # Stable: where score and row are equal, the order of interests remains.
+    ranked = np.argsort(_rank_keys(rows, scores), kind="stable")
     # The first occurrence of a row in that order is its best score.
-    first = np.sort(np.unique(rows, return_index=True)[1])
-    best = ranked[first]
-    return Candidates(rows[first], scores[best], interest[best].astype(np.int64))
+    best = ranked[np.sort(np.unique(rows[ranked], return_index=True)[1])]
+    return Candidates(rows[best], scores[best], interests[best])
+
+
+def _rank_keys(rows: Rows, scores: Floats) -> NDArray[np.uint64]:
+    """Numbers that ascend as the score descends, and with the row where scores are equal.
+
+    One key to sort by is three times as fast as two, and each interest's list is sorted by it
+    already. As integers, the bits of floats of one sign are in the order of the floats.
+    """
+    bits = (np.float32(0) - scores).view(np.int32).astype(np.int64)  # 0 - x is never -0
+    ascending = np.where(bits < 0, -(bits & 0x7FFFFFFF), bits) + 2**31
+    keys: NDArray[np.uint64] = (ascending.astype(np.uint64) << 32) | rows.astype(np.uint64)
+    return keys

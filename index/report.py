@@ -65,7 +65,7 @@ def _facts(content: dict[str, Any]) -> dict[str, str]:
     dataset, index = content["dataset"], content["index"]
     return {
         "model": f"{content['model']['name']}, {content['model']['stage']} stage",
-        "data": ", ".join(f"{name}: {value}" for name, value in dataset.items()),
+        "data": ", ".join(f"{k}: {v}" for k, v in dataset.items() if k != "path"),
         "index": f"{index['kind']} (Faiss factory {index['factory']}), {index['metric']}",
         "recall@100 of the index": (
             f"{index['measured_recall']:.4f} of the exact answers on real interests "

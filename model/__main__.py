@@ -79,7 +79,7 @@ def _add_train(commands: Any) -> None:
     command.add_argument("--out", type=Path, required=True, help="run folder to make")
     command.add_argument("--model", choices=("opal",), default="opal")
     command.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
-    # Steps are small: on two busy cores a second thread made one 10 × slower, waiting for the other.
+    # Steps are small: on two busy cores a second thread only waits (10 × slower, measured).
     command.add_argument("--threads", type=int, default=1, help="threads of torch (default: 1)")
     for name, kind, text in _TRAINING_OPTIONS:
         default = getattr(_DEFAULTS, name)

@@ -1,12 +1,15 @@
 """One computation per key at a time: equal requests that arrive together share one answer."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
 from service.problems import DeadlinePassed
 
 Answer = TypeVar("Answer")
+
+_logger = logging.getLogger(__name__)
 
 
 class Flights(Generic[Answer]):
@@ -67,9 +70,10 @@ class Flights(Generic[Answer]):
             await fly(answer)
         except Exception as error:
             if answer.done():
-                raise
-            answer.set_exception(error)
-            answer.exception()  # mark as seen: every caller may have gone away
+                _logger.exception("what followed an answer failed")
+            else:
+                answer.set_exception(error)
+                answer.exception()  # mark as seen: every caller may have gone away
         finally:
             if self._answers.get(key) is answer:
                 del self._answers[key]

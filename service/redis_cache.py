@@ -16,8 +16,9 @@ from service.breaker import BreakerState, CircuitBreaker
 from service.metrics import Metrics
 from service.settings import Settings
 
-# Connections per worker; more callers than this wait for one, within the timeout.
-_MAX_CONNECTIONS = 32
+# Connections per worker; more callers than this wait for one, within the timeout. Few, because a
+# burst that opens many at once makes all of them late.
+_MAX_CONNECTIONS = 8
 
 _logger = logging.getLogger(__name__)
 

@@ -93,12 +93,13 @@ class Retriever:
             # Most new users have no history; their answer costs less than a look-up.
             return await self._compute(bundle, query, deadline)
         key = cache_key(bundle.version, query)
-        found = await self._look_up(key)
-        self.metrics.cache_lookups.labels("hit" if found else "miss").inc()
-        if found:
-            return found
 
         async def fly(answer: asyncio.Future[Found]) -> None:
+            with self.metrics.stage("cache"):
+                stored = await self.cache.get(key)
+            if stored is not None:
+                answer.set_result(Found("cache", stored))
+                return
             computed = await self._compute(bundle, query, deadline)
             answer.set_result(computed)
             # Popular items are quicker to find than to look up, and a stored answer would not
@@ -106,20 +107,12 @@ class Retriever:
             if computed.source == "model":
                 await self.cache.put(key, computed.stored)
 
-        return await self.flights.start(key, fly)
-
-    async def _look_up(self, key: str) -> Found | None:
-        """Take the answer from an equal query under way, or from the cache."""
         shared = await self.flights.join(key)
-        if shared is None:
-            with self.metrics.stage("cache"):
-                stored = await self.cache.get(key)
-            if stored is not None:
-                return Found("cache", stored)
-            shared = await self.flights.join(key)  # one may have started meanwhile
-        if shared is None or shared.source == "fallback":
-            return shared
-        return Found("cache", shared.stored)
+        found = shared or await self.flights.start(key, fly)
+        if shared is not None and shared.source == "model":
+            found = Found("cache", shared.stored)
+        self.metrics.cache_lookups.labels("hit" if found.source == "cache" else "miss").inc()
+        return found
 
     async def _compute(self, bundle: Bundle, query: Query, deadline: float | None) -> Found:
         result, stored = await self.queue.run(

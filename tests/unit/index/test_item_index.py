@@ -105,12 +105,27 @@ def test_an_answer_does_not_depend_on_the_other_queries(
     item_index = make(vectors, tmp_path)
     alone = [item_index.search(queries[i : i + 1], n) for i in range(4)]
 
-    for size in (4, 19, 20, 21, 64, 600):  # 20 is where Faiss once changed its algorithm
+    for size in (4, 19, 20, 21, 64, 600):
         together = item_index.search(queries[:size], n)
 
         for i, single in enumerate(alone):
             np.testing.assert_array_equal(together.rows[i], single.rows[0])
             np.testing.assert_array_equal(together.scores[i], single.scores[0])
+
+
+@pytest.mark.parametrize("make", [flat, reopened_flat])
+def test_a_very_large_call_gives_the_same_scores(
+    make: Maker, vectors: Floats, tmp_path: Path
+) -> None:
+    """From 128,000 / dimensions queries on, Faiss by default takes a matrix product."""
+    queries = unit_rows(np.random.default_rng(4).normal(size=(128_000 // DIM + 1, DIM)))
+    item_index = make(vectors, tmp_path)
+    alone = item_index.search(queries[:50], 10)
+
+    together = item_index.search(queries, 10)
+
+    np.testing.assert_array_equal(together.scores[:50], alone.scores)
+    np.testing.assert_array_equal(together.rows[:50], alone.rows)
 
 
 @pytest.mark.parametrize("make", EXACT_MAKERS)

@@ -136,7 +136,9 @@ def test_texts_for_people(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     other = build_small_bundle(tmp_path, name="second", n_items=30)
     said("publish", str(other), *registry)
     assert said("rollback", *registry) == f"CURRENT is {version}\n"
-    assert "index flat" in said("build", str(tmp_path / "bundle-run"), "--out", out)
+    assert "index flat" in said(
+        "build", str(tmp_path / "bundle-run"), "--out", out, "--recall", "0.5"
+    )
     assert "exists already" in said("build", str(tmp_path / "bundle-run"), "--out", out, status=1)
     (tmp_path / "registry" / "CURRENT").write_text("?")
     assert said("list", *registry).splitlines()[2].endswith("activate a version again")

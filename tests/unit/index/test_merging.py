@@ -35,6 +35,20 @@ def test_merge_leaves_out_what_was_not_found() -> None:
     assert nothing.scores.dtype == np.float32
 
 
+@given(st.lists(st.floats(width=32, allow_nan=False), min_size=1, max_size=20), st.data())
+def test_merge_ranks_by_score_then_row_for_every_float(
+    values: list[float], data: st.DataObject
+) -> None:
+    values += values[:3]  # some are equal
+    rows = data.draw(st.permutations(range(len(values))))
+
+    merged = merge_interests(result([values], [list(rows)]))
+
+    scores = np.array(values, dtype=np.float32)
+    expected = sorted(zip((-scores).tolist(), rows, strict=True))
+    assert merged.rows.tolist() == [row for _, row in expected]
+
+
 @given(st.data())
 def test_merge_equals_a_dictionary_of_maxima(data: st.DataObject) -> None:
     k, n = data.draw(st.integers(1, 5)), data.draw(st.integers(1, 8))

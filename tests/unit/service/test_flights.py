@@ -87,3 +87,15 @@ async def test_an_answer_is_given_before_it_is_stored() -> None:
     stored.set()
     await flights.close()
     assert await flights.join("key") is None
+
+
+async def test_a_failure_after_the_answer_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    flights = Flights[int]()
+
+    async def fly(answer: "asyncio.Future[int]") -> None:
+        answer.set_result(7)
+        raise OSError("disk")
+
+    assert await flights.start("key", fly) == 7
+    await flights.close()
+    assert "what followed an answer failed" in caplog.text

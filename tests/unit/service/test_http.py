@@ -320,6 +320,41 @@ async def test_reload_to_a_version_that_is_not_there_is_404(
     assert_problem(await service.client.post("/admin/reload", json={"version": version}), 404)
 
 
+async def test_an_id_with_a_lone_surrogate_in_the_path_is_answered(service: InProcess) -> None:
+    assert_problem(await service.client.get("/items/%ed%a0%80/similar"), 404)
+
+
+async def test_every_request_is_logged_where_that_is_asked_for(
+    registry_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    async with service_in_process(registry_path, access_log=True) as service:
+        await service.client.get("/healthz")
+
+    assert "GET /healthz 200" in caplog.text
+
+
+async def test_without_a_cache_every_answer_is_computed(registry_path: Path) -> None:
+    async with service_in_process(registry_path, cache_ttl=0) as service:
+        for _ in range(2):
+            answer = await service.client.post("/match", json={"interactions": HISTORY})
+            assert answer.json()["source"] == "model"
+
+
+async def test_a_deadline_that_passed_in_the_queue_is_504(service: InProcess) -> None:
+    async def ask(number: int, **headers: str) -> httpx.Response:
+        body = {"interactions": [item_id(number)], "top_k": 290, "diversity": 0.5}
+        return await service.client.post("/match", json=body, headers=headers)
+
+    before = [asyncio.create_task(ask(number)) for number in range(60)]
+    late = await ask(100, **{"X-Timeout-Ms": "1"})
+    in_time = await ask(101, **{"X-Timeout-Ms": "60000"})
+    await asyncio.gather(*before)
+
+    assert_problem(late, 504)
+    assert in_time.status_code == 200
+
+
 async def test_answers_are_compact_json(service: InProcess) -> None:
     response = await service.client.post("/match", json={"interactions": HISTORY})
 

@@ -30,6 +30,7 @@ def test_outside_a_request_there_is_no_request_id() -> None:
 
 
 def test_a_traceback_stays_on_the_line() -> None:
+    line = {}
     try:
         1 / 0  # noqa: B018
     except ZeroDivisionError:

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
@@ -38,10 +40,10 @@ def test_a_missing_registry_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_settings_are_frozen() -> None:
-    settings = Settings(registry="somewhere")  # type: ignore[arg-type] # pydantic makes it a Path
+    settings = Settings(registry=Path("somewhere"))
 
     with pytest.raises(ValidationError, match="frozen"):
-        settings.port = 1  # type: ignore[misc]
+        settings.port = 1
 
 
 def test_secrets_are_not_shown() -> None:
