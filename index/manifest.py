@@ -24,7 +24,7 @@ VERSION_PATTERN = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
 
 # A plain name: no separator and no leading dot, so that no path leads out of the bundle.
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
-Metrics = dict[str, float]
+Metrics = dict[str, int | float]
 
 
 class _Part(BaseModel):

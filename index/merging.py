@@ -55,5 +55,7 @@ def _rank_keys(rows: Rows, scores: Floats) -> NDArray[np.uint64]:
     """
     bits = (np.float32(0) - scores).view(np.int32).astype(np.int64)  # 0 - x is never -0
     ascending = np.where(bits < 0, -(bits & 0x7FFFFFFF), bits) + 2**31
-    keys: NDArray[np.uint64] = (ascending.astype(np.uint64) << 32) | rows.astype(np.uint64)
+    keys: NDArray[np.uint64] = (ascending.astype(np.uint64) << np.uint64(32)) | rows.astype(
+        np.uint64
+    )
     return keys

@@ -107,6 +107,7 @@ class Registry:
             BundleError: The bundle, or a copy of it in the registry, is damaged.
         """
         version = open_bundle(bundle_path).version
+        (self.path / BUNDLES).mkdir(parents=True, exist_ok=True)
         with self._writing():
             self._sweep()
             target = self.path / BUNDLES / version
@@ -140,6 +141,8 @@ class Registry:
             RegistryError: None was live before that is still there.
             BundleError: It is damaged.
         """
+        if not self.path.is_dir():
+            raise RegistryError(f"{self.path}: no registry here; publish a bundle to make one")
         with self._writing():
             current, published = self.current(), self.versions()
             history = LiveHistory(self.path)
@@ -184,7 +187,6 @@ class Registry:
     @contextmanager
     def _writing(self) -> Iterator[None]:
         """Hold the registry's lock, which the system frees when its holder dies."""
-        (self.path / BUNDLES).mkdir(parents=True, exist_ok=True)
         with (self.path / LOCK_FILE).open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield

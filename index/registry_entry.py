@@ -28,7 +28,7 @@ class RegistryEntry:
     model: str = ""
     stage: str = ""
     items: int = 0
-    test_metrics: dict[str, float] = field(default_factory=dict)
+    test_metrics: dict[str, int | float] = field(default_factory=dict)
     problem: str | None = None
 
 

@@ -42,6 +42,7 @@ def render_report(
     titles = _titles(run)
     return environment.get_template("report.html.j2").render(
         content=content,
+        dataset_name=content["dataset"].get("name") or content["dataset"].get("source", "a log"),
         facts=_facts(content),
         metrics=_metric_rows(content["metrics"]),
         charts=make_charts(run.manifest.get("curve", [])),
@@ -80,7 +81,8 @@ def _metric_rows(metrics: dict[str, dict[str, float]]) -> list[tuple[str, str, s
     valid, test = metrics["valid"], metrics["test"]
 
     def shown(part: dict[str, float], name: str) -> str:
-        return f"{part[name]:.4f}" if name in part else "–"
+        value = part.get(name, "–")
+        return f"{value:.4f}" if isinstance(value, float) else str(value)
 
     return [(name, shown(valid, name), shown(test, name)) for name in {**valid, **test}]
 

@@ -43,14 +43,7 @@ def retrieve(
     """
     if n < 1:
         raise ValueError(f"n is {n}, expected at least 1")
-    excluded = np.unique(excluded[excluded >= 0])
-    if allowed is not None or len(excluded) > MAX_OVERFETCH:
-        allowed = np.ones(item_index.n_items, dtype=np.bool_) if allowed is None else allowed.copy()
-        allowed[excluded] = False
-        excluded = excluded[:0]
-        reachable = int(np.count_nonzero(allowed))
-    else:
-        reachable = item_index.n_items
+    excluded, allowed, reachable = _restrictions(item_index.n_items, excluded, allowed)
     n = min(n, reachable - len(excluded))
     if n < 1:
         return _nothing()
@@ -96,6 +89,23 @@ def similar_items(
     unwanted = itself if excluded is None else np.concatenate((itself, excluded))
     query = item_vectors[row][np.newaxis]
     return retrieve(item_index, query, n, excluded=unwanted, allowed=allowed)
+
+
+def _restrictions(
+    n_items: int, excluded: Rows, allowed: Mask | None
+) -> tuple[Rows, Mask | None, int]:
+    """Decide what is dropped after the search and what the search must not find.
+
+    Returns:
+        Rows to drop (each once, shape (m,), int64), the mask to search with, and how many rows
+        that search can reach.
+    """
+    excluded = np.unique(excluded[excluded >= 0])
+    if allowed is None and len(excluded) <= MAX_OVERFETCH:
+        return excluded, None, n_items
+    mask = np.ones(n_items, dtype=np.bool_) if allowed is None else allowed.copy()
+    mask[excluded] = False
+    return excluded[:0], mask, int(np.count_nonzero(mask))
 
 
 def _is_settled(result: SearchResult, merged: Candidates, n: int) -> bool:

@@ -29,6 +29,8 @@ def main(arguments: list[str] | None = None) -> int:
         return serve(settings, as_json=options.json)
     except OpalError as error:
         return fail(str(error))
+    except KeyboardInterrupt:
+        return fail("interrupted before all workers served")
 
 
 def _parser() -> argparse.ArgumentParser:

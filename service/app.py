@@ -12,13 +12,15 @@ from model.errors import OpalError
 from service.cache import AnswerCache, MemoryCache, NullCache
 from service.dependencies import Drain, State
 from service.flights import Flights
+from service.live import LiveBundle
 from service.metrics import Metrics
 from service.middleware import BodyLimitMiddleware, ObserveMiddleware
 from service.openapi import DESCRIPTION, TAGS, DocumentedApp, program_version
 from service.problems import BundleRefused, install_handlers
 from service.redis_cache import connect_redis
-from service.reloading import BundleFollower, LiveBundle
+from service.reloading import BundleFollower
 from service.routes import admin, items, match, operations
+from service.routes.docs import add_docs
 from service.schemas import Limits
 from service.serving import Retriever
 from service.settings import Settings, read_settings
@@ -51,12 +53,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         description=DESCRIPTION,
         version=program_version(),
         openapi_tags=TAGS,
+        docs_url=None,
         redoc_url=None,
         lifespan=lifespan,
     )
     install_handlers(app)
     for each in (match, items, operations, admin):
         app.include_router(each.router)
+    add_docs(app)
     # The last one added is the first one that a request meets.
     app.add_middleware(BodyLimitMiddleware, max_bytes=settings.max_body_bytes)
     app.add_middleware(ObserveMiddleware, metrics=metrics, access_log=settings.access_log)

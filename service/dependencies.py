@@ -7,9 +7,10 @@ from typing import Annotated, Any, TypedDict, TypeVar
 from fastapi import Depends, Header, Request
 from pydantic import ValidationError
 
+from service.live import LiveBundle
 from service.metrics import Metrics
 from service.problems import Unauthorized, problem_of
-from service.reloading import BundleFollower, LiveBundle
+from service.reloading import BundleFollower
 from service.schemas import (
     BatchRequest,
     Body,

@@ -29,13 +29,12 @@ class Flights(Generic[Answer]):
         Raises:
             Exception: What the computation raised.
         """
-        answer = self._answers.get(key)
-        if answer is None:
-            return None
-        try:
-            return await asyncio.shield(answer)
-        except DeadlinePassed:
-            return None  # that was the deadline of the one who started it, not ours
+        while (answer := self._answers.get(key)) is not None:
+            try:
+                return await asyncio.shield(answer)
+            except DeadlinePassed:
+                continue  # that was the deadline of the one who started it, not ours
+        return None
 
     async def start(
         self, key: str, fly: Callable[[asyncio.Future[Answer]], Awaitable[None]]

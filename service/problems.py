@@ -14,7 +14,7 @@
 Anything else that escapes a route becomes a 500 without details; the log has the traceback.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, NotRequired
 
 import orjson
@@ -26,6 +26,9 @@ from starlette.exceptions import HTTPException
 from typing_extensions import TypedDict
 
 PROBLEM_JSON = "application/problem+json"
+
+# A list of a thousand wrong ids needs no thousand messages.
+_MAX_ERRORS = 20
 
 
 class FieldProblem(TypedDict):
@@ -50,7 +53,7 @@ class Problem(TypedDict):
         str, Field(description="What to do about it", examples=["top_k: must be at most 1000"])
     ]
     errors: NotRequired[
-        Annotated[list[FieldProblem], Field(description="Each field that cannot be used")]
+        Annotated[list[FieldProblem], Field(description="What cannot be used, 20 fields at most")]
     ]
 
 
@@ -191,15 +194,15 @@ def problems_for_docs(*kinds: type[ProblemError]) -> dict[int | str, dict[str, A
     return responses
 
 
-def _invalid(problems: list[ErrorDetails] | Any) -> InvalidRequest:
+def _invalid(problems: Sequence[ErrorDetails] | Sequence[Any]) -> InvalidRequest:
     errors = [
         FieldProblem(
             path=".".join(str(part) for part in problem["loc"]) or "body", message=problem["msg"]
         )
-        for problem in problems
+        for problem in problems[:_MAX_ERRORS]
     ]
     first = f"{errors[0]['path']}: {errors[0]['message']}"
-    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     return InvalidRequest(first + more, errors=errors)
 
 
@@ -214,7 +217,6 @@ def _document(
 
 def _response(problem: Problem, headers: Mapping[str, str]) -> Response:
     return Response(
-        # A field name given by a caller may hold what is not UTF-8, a lone surrogate for example.
         orjson.dumps(problem),
         status_code=problem["status"],
         media_type=PROBLEM_JSON,

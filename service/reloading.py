@@ -14,42 +14,15 @@ from index.manifest import read_manifest
 from index.registry import Registry
 from model.errors import OpalError, RegistryError
 from service.answers import BundlesAnswer, BundleState, SwapAnswer
+from service.live import LiveBundle
 from service.matching import match
 from service.metrics import Metrics
-from service.problems import BundleRefused, NotFound, NotReady
+from service.problems import BundleRefused, NotFound
 from service.query import Query
 
 _WARM_UP_HISTORY = 20
 
 _logger = logging.getLogger(__name__)
-
-
-class LiveBundle:
-    """The one reference to the bundle that this worker serves."""
-
-    def __init__(self, bundle: Bundle | None = None) -> None:
-        self._bundle = bundle
-
-    def get(self) -> Bundle:
-        """Return the live bundle; a request asks once and keeps what it got.
-
-        Raises:
-            NotReady: No bundle is live yet.
-        """
-        if self._bundle is None:
-            raise NotReady("no bundle is live yet; publish one with `python -m index publish`")
-        return self._bundle
-
-    @property
-    def version(self) -> str | None:
-        """Version of the live bundle, None without one."""
-        return None if self._bundle is None else self._bundle.version
-
-    def swap(self, bundle: Bundle) -> str | None:
-        """Serve ``bundle`` from now on; return the version served before."""
-        previous = self.version
-        self._bundle = bundle
-        return previous
 
 
 class BundleFollower:

@@ -1,32 +1,27 @@
-"""The parent process: checks, binds the port, keeps N workers alive, stops them gently.
+"""The parent process: checks, binds the port, prepares what workers need, hands over.
 
 Serves nothing itself. A worker is a fresh process that imports ``service.app`` and shares the
-parent's socket; uvicorn's supervisor starts and watches them.
+parent's socket; ``supervisor`` starts and watches them.
 """
 
-import json
 import logging.config
 import os
 import shutil
 import signal
 import socket
-import sys
 import tempfile
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 from pathlib import Path
 
 import uvicorn
-from prometheus_client.multiprocess import mark_process_dead
-from uvicorn.config import STARTUP_FAILURE
-from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
 from model.errors import InputError, OpalError, RegistryError
 from service.logs import log_config
 from service.settings import Settings
+from service.supervisor import Supervisor
 
 # Every library that would start as many threads as there are cores, in each worker.
 THREAD_VARIABLES = (
@@ -37,8 +32,6 @@ THREAD_VARIABLES = (
 )
 
 _BACKLOG = 2048
-
-_logger = logging.getLogger(__name__)
 
 
 def serve(settings: Settings, *, as_json: bool = False) -> int:
@@ -52,8 +45,11 @@ def serve(settings: Settings, *, as_json: bool = False) -> int:
         InputError: The address cannot be listened on.
         RegistryError: The registry has no bundle to serve.
         BundleError: That bundle must not go live.
+        KeyboardInterrupt: It was asked to stop before workers were started.
     """
     listener = bind(settings.host, settings.port)
+    # Until the supervisor handles it, SIGTERM ends like Ctrl-C: what was begun is put away.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with listener, metrics_folder() as folder:
         os.environ.update(worker_environment(settings, folder))
         version = check_apart(settings)
@@ -69,6 +65,7 @@ def serve(settings: Settings, *, as_json: bool = False) -> int:
             access_log=False,
             server_header=False,
             log_config=log_config(settings.log_level),
+            timeout_keep_alive=settings.keep_alive,
             timeout_graceful_shutdown=settings.shutdown_timeout,
         )
         host, port = listener.getsockname()[:2]
@@ -176,104 +173,3 @@ def metrics_folder() -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-class Worker(Process):
-    """uvicorn's worker process, which here does not outlive its parent."""
-
-    def target(self, sockets: list[socket.socket] | None = None) -> None:
-        """Run in the worker: serve until told to stop, or until the parent is gone."""
-        threading.Thread(target=_stop_with_parent, daemon=True).start()
-        super().target(sockets)
-
-
-class Supervisor(Multiprocess):
-    """uvicorn's supervisor, and what it leaves out: metrics of the dead, readiness, a clear end.
-
-    Args:
-        config: What workers run.
-        listener: The socket that they share.
-        drain_seconds: Seconds between telling balancers and stopping, on SIGTERM.
-        announcement: What to tell once all workers serve.
-        as_json: Tell it on stdout.
-
-    Attributes:
-        failed: No worker could start.
-    """
-
-    def __init__(
-        self,
-        config: uvicorn.Config,
-        listener: socket.socket,
-        *,
-        drain_seconds: float,
-        announcement: dict[str, str | int | None],
-        as_json: bool,
-    ) -> None:
-        super().__init__(config, [listener])
-        self._drain_seconds = drain_seconds
-        self._announcement = announcement
-        self._as_json = as_json
-        self._announced = False
-        self.failed = False
-
-    def init_processes(self) -> None:
-        """Start the workers."""
-        self.processes = [self._start_worker() for _ in range(self.processes_num)]
-
-    def keep_subprocess_alive(self) -> None:
-        """Replace workers that died; give up only if none ever served."""
-        for position, process in enumerate(self.processes):
-            if self.should_exit.is_set():
-                return
-            if process.is_alive(timeout=self.config.timeout_worker_healthcheck):
-                continue
-            process.kill()
-            process.join()
-            if process.pid is not None:
-                mark_process_dead(process.pid)  # type: ignore[no-untyped-call]
-            if process.exitcode == STARTUP_FAILURE and not self._announced:
-                self.failed = True
-                self.should_exit.set()
-                return
-            # Once all have served, a bad CURRENT must not take the healthy workers along: the
-            # new one tries until it can open it, and takes no connection before.
-            _logger.error("worker %s died (%s); replaced", process.pid, process.exitcode)
-            self.processes[position] = self._start_worker()
-        if not self._announced and all(process.is_ready() for process in self.processes):
-            self._announced = True
-            self._announce()
-
-    def handle_term(self) -> None:
-        """Tell balancers through ``/readyz``, go on serving for a while, then stop."""
-        for process in self.processes:
-            if process.pid is not None and process.exitcode is None:
-                os.kill(process.pid, signal.SIGUSR1)
-        threading.Event().wait(self._drain_seconds)
-        super().handle_term()
-
-    def terminate_all(self) -> None:
-        """Stop the workers; first stop listening, so that no new connection waits for nobody."""
-        for each in self.sockets:
-            each.close()
-        super().terminate_all()
-
-    def _start_worker(self) -> Worker:
-        worker = Worker(self.config, self.sockets)
-        worker.start()
-        return worker
-
-    def _announce(self) -> None:
-        url, version = self._announcement["url"], self._announcement["bundle_version"]
-        _logger.info("serving %s on %s, its API on %s/docs", version or "no bundle yet", url, url)
-        if self._as_json:
-            sys.stdout.write(json.dumps(self._announcement) + "\n")
-            sys.stdout.flush()
-
-
-def _stop_with_parent() -> None:
-    """Wait for the end of the parent; without it nobody would stop or replace this worker."""
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os.kill(os.getpid(), signal.SIGTERM)

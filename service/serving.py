@@ -14,10 +14,10 @@ import orjson
 from index.bundle import Bundle
 from service.cache import AnswerCache, cache_key
 from service.flights import Flights
+from service.live import LiveBundle
 from service.matching import Match, match
 from service.metrics import Metrics
 from service.query import Query
-from service.reloading import LiveBundle
 from service.work import WorkQueue
 
 Result = TypeVar("Result")

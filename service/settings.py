@@ -7,7 +7,8 @@ Each field is an environment variable: ``OPAL_`` and the field's name in capital
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from model.errors import InputError
@@ -69,6 +70,10 @@ class Settings(BaseSettings):
         default=1.0, description="Seconds that Redis is left alone before one call tries it again"
     )
 
+    keep_alive: Count = Field(
+        default=75,
+        description="Seconds that an idle connection is kept; more than the callers' own limit",
+    )
     admin_token: SecretStr | None = Field(
         default=None, description="Bearer token that /admin asks for; without it /admin is open"
     )
@@ -84,6 +89,14 @@ class Settings(BaseSettings):
     )
     access_log: bool = Field(default=False, description="Write one log line for every request")
 
+    @field_validator("redis_url")
+    @classmethod
+    def _check_redis_url(cls, url: SecretStr | None) -> SecretStr | None:
+        schemes = ("redis://", "rediss://", "unix://")
+        if url is not None and not url.get_secret_value().startswith(schemes):
+            raise ValueError(f"must begin with {', '.join(schemes)}")
+        return url
+
 
 def read_settings(**options: Any) -> Settings:
     """Read the settings: options given, then the environment, then defaults.
@@ -97,9 +110,12 @@ def read_settings(**options: Any) -> Settings:
     try:
         return Settings(**{name: value for name, value in options.items() if value is not None})
     except ValidationError as error:
-        problems = [
-            f"OPAL_{str(problem['loc'][0]).upper()}: {problem['msg']}"
-            + (f" (got {problem['input']!r})" if problem["type"] != "missing" else "")
-            for problem in error.errors()
-        ]
-        raise InputError("; ".join(problems)) from None
+        raise InputError("; ".join(_describe(problem) for problem in error.errors())) from None
+
+
+def _describe(problem: ErrorDetails) -> str:
+    """Name the variable, what is wrong, and the value unless it is secret or missing."""
+    name = str(problem["loc"][0])
+    is_secret = "Secret" in str(Settings.model_fields[name].annotation)
+    got = "" if is_secret or problem["type"] == "missing" else f" (got {problem['input']!r})"
+    return f"OPAL_{name.upper()}: {problem['msg'].removeprefix('Value error, ')}{got}"

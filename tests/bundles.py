@@ -147,7 +147,7 @@ def _history(
 
 def _manifest(n_items: int, *, k: int, dim: int, max_len: int, stage: Stage) -> dict[str, Any]:
     metrics = {
-        part: {"recall@10": 0.1, "recall@50": 0.3, "hitrate@50": 0.8, "ndcg@50": 0.2}
+        part: {"recall@10": 0.1, "recall@50": 0.3, "hitrate@50": 0.8, "ndcg@50": 0.2, "users": 12}
         for part in ("valid", "test")
     }
     return {
@@ -159,7 +159,7 @@ def _manifest(n_items: int, *, k: int, dim: int, max_len: int, stage: Stage) -> 
         "hyper_parameters": {"k": k, "dim": dim, "max_len": max_len, "temperature": 0.1},
         "dataset": {
             "path": "planted",
-            "name": "planted",
+            "source": "planted.csv",
             "split": "user",
             "users": 100,
             "items": n_items,

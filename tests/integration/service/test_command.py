@@ -1,5 +1,6 @@
 """``python -m service`` as a person meets it: exit status, messages, nothing half-started."""
 
+import signal
 import socket
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from index.registry import Registry
-from tests.services import service_environment
+from tests.services import service_environment, wait_until
 
 
 def run_service(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
@@ -80,6 +81,26 @@ def test_no_registry_at_all_is_told() -> None:
 @pytest.mark.parametrize("arguments", [["--workers", "many"], ["--nope"]])
 def test_wrong_usage_exits_with_2(arguments: list[str]) -> None:
     assert run_service(*arguments).returncode == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_stopped_while_it_starts_it_leaves_nothing(
+    registry_path: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    environment = service_environment() | {"TMPDIR": str(tmp_path)}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "service", "--registry", str(registry_path), "--port", "0"],
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_until(lambda: list(tmp_path.glob("opal-metrics-*")), what="it to begin")
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=20)
+
+    assert process.returncode in (0, 1)
+    assert "Traceback" not in errors
+    assert list(tmp_path.glob("opal-metrics-*")) == []
 
 
 def test_help_names_every_option() -> None:

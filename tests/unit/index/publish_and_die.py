@@ -37,7 +37,7 @@ def main(old: Path, new: Path, registry_path: Path, trials: int) -> int:
         time.sleep(chance.uniform(0, duration / 3 if trial % 2 else duration * 1.2))
         os.kill(publisher, signal.SIGKILL)
         os.waitpid(publisher, 0)
-        died_copying += any((registry_path / "bundles").glob(".staging-*"))
+        died_copying += any((registry_path / "bundles").glob(f".staging-*-{publisher}-*"))
         check(registry, before, after)
     assert registry.publish(new) == registry.current() == after
     assert not list(registry_path.rglob(".staging-*"))

@@ -123,6 +123,8 @@ def test_texts_for_people(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         return printed.out if status == 0 else printed.err
 
     assert "no registry here" in said("list", *registry, status=1)
+    assert "no registry here" in said("rollback", *registry, status=1)
+    (tmp_path / "registry").mkdir()
     assert "nothing to go back to" in said("rollback", *registry, status=1)
     assert "registry: no bundles" in said("list", *registry)
     assert "300 items, index flat, recall@100 1.0000" in said("verify", str(bundle))

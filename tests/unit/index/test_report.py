@@ -42,7 +42,8 @@ def test_a_report_tells_what_the_bundle_is(tmp_path: Path) -> None:
 
     for text in (
         "opal, soft stage",
-        "planted",
+        "planted.csv",
+        '<td class="number">12</td>',
         "recall@50",
         "0.3000",
         "0.8000",
@@ -91,6 +92,7 @@ def test_a_run_without_curve_metrics_and_interactions_has_a_report(tmp_path: Pat
     run = write_run(tmp_path / "run")
     manifest = json.loads((run / "run.json").read_text())
     del manifest["curve"]
+    manifest["dataset"] = {"name": "my log"}
     manifest["metrics"] = {"valid": {"recall@10": 0.5}}
     (run / "run.json").write_text(json.dumps(manifest))
     items = pl.read_parquet(run / "items.parquet")
@@ -99,6 +101,7 @@ def test_a_run_without_curve_metrics_and_interactions_has_a_report(tmp_path: Pat
     html = report(tmp_path)
 
     assert "no training curve" in html
+    assert "on my log</title>" in html
     assert "0.5000" in html
     assert "0.0 %" in html
 

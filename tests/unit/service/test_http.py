@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -197,6 +198,14 @@ async def test_a_wrong_field_is_422_with_its_path(
     assert problem["detail"].startswith(problem["errors"][0]["path"])
 
 
+async def test_a_long_list_of_mistakes_is_told_in_part(service: InProcess) -> None:
+    response = await service.client.post("/match", json={"interactions": [True] * 900})
+    problem = assert_problem(response, 422)
+
+    assert len(problem["errors"]) == 20
+    assert problem["detail"].endswith("(and 899 more)")
+
+
 async def test_the_deadline_header_is_checked(service: InProcess) -> None:
     response = await service.client.post("/match", json={}, headers={"X-Timeout-Ms": "soon"})
 
@@ -353,6 +362,26 @@ async def test_a_deadline_that_passed_in_the_queue_is_504(service: InProcess) ->
 
     assert_problem(late, 504)
     assert in_time.status_code == 200
+
+
+async def test_a_shorter_answer_is_a_prefix_of_a_longer_one(service: InProcess) -> None:
+    answers = {}
+    for top_k in (1, 7, 100, 250):
+        body = {"interactions": HISTORY, "top_k": top_k}
+        answers[top_k] = (await service.client.post("/match", json=body)).json()["candidates"]
+
+    for top_k, candidates in answers.items():
+        assert candidates == answers[250][:top_k]
+
+
+async def test_the_page_of_the_api_needs_no_other_host(service: InProcess) -> None:
+    page = (await service.client.get("/docs")).text
+    links = re.findall(r'(?:src|href|url)[=:] ?[\'"]([^\'"]+)', page)
+
+    assert len(links) == 4
+    for link in links:
+        assert link.startswith("/")
+        assert (await service.client.get(link)).status_code == 200
 
 
 async def test_answers_are_compact_json(service: InProcess) -> None:

@@ -1,23 +1,15 @@
-"""The parent process, as far as it goes without starting a service; the rest is integration."""
+"""The parent process, as far as it goes without starting workers; the rest is integration."""
 
-import json
-import signal
 import socket
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import uvicorn
-from uvicorn.config import STARTUP_FAILURE
 
 from index.registry import Registry
 from model.errors import BundleError, InputError, RegistryError
 from service.__main__ import main
 from service.server import (
     THREAD_VARIABLES,
-    Supervisor,
-    Worker,
     bind,
     check_apart,
     check_registry,
@@ -26,135 +18,7 @@ from service.server import (
     worker_environment,
 )
 from service.settings import Settings
-from tests.services import wait_until
-
-
-class FakeWorker:
-    """A worker without a process."""
-
-    def __init__(self, *, alive: bool = True, exitcode: int | None = None) -> None:
-        self.alive, self.exitcode, self.pid = alive, exitcode, 4_000_000
-        self.calls: list[str] = []
-
-    def is_alive(self, timeout: float = 5) -> bool:
-        return self.alive
-
-    def is_ready(self, timeout: float = 5) -> bool:
-        return self.alive
-
-    def __getattr__(self, name: str) -> Any:
-        return lambda: self.calls.append(name)
-
-
-@pytest.fixture
-def supervisor(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Supervisor]:
-    """A supervisor whose workers are fakes."""
-    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
-    handled = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGTTIN)
-    before = {
-        number: signal.getsignal(number)
-        for number in (*handled, signal.SIGTTOU, signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH)
-    }
-    with bind("127.0.0.1", 0) as listener:
-        made = Supervisor(
-            uvicorn.Config("service.app:create_app", factory=True, workers=2, log_config=None),
-            listener,
-            drain_seconds=0,
-            announcement={"url": "http://test", "workers": 2, "bundle_version": "v"},
-            as_json=True,
-        )
-        monkeypatch.setattr(made, "_start_worker", FakeWorker)
-        made.init_processes()
-        yield made
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
-def fakes(supervisor: Supervisor) -> list[Any]:
-    return list(supervisor.processes)
-
-
-def test_it_tells_its_address_once_when_all_workers_serve(
-    supervisor: Supervisor, capsys: pytest.CaptureFixture[str]
-) -> None:
-    fakes(supervisor)[1].is_ready = lambda timeout=5: False
-    supervisor.keep_subprocess_alive()
-    assert capsys.readouterr().out == ""
-
-    del fakes(supervisor)[1].is_ready
-    supervisor.keep_subprocess_alive()
-    supervisor.keep_subprocess_alive()
-
-    assert json.loads(capsys.readouterr().out) == {
-        "url": "http://test",
-        "workers": 2,
-        "bundle_version": "v",
-    }
-
-
-def test_a_dead_worker_is_replaced_and_its_gauges_are_removed(
-    supervisor: Supervisor, tmp_path: Path
-) -> None:
-    dead = fakes(supervisor)[0]
-    dead.alive, dead.exitcode = False, -9
-    gauge = tmp_path / f"gauge_livesum_{dead.pid}.db"
-    counter = tmp_path / f"counter_{dead.pid}.db"
-    gauge.touch()
-    counter.touch()
-    supervisor.keep_subprocess_alive()
-
-    assert dead not in fakes(supervisor)
-    assert len(fakes(supervisor)) == 2
-    assert dead.calls == ["kill", "join"]
-    assert not gauge.exists()
-    assert counter.exists()
-
-
-def test_it_gives_up_if_no_worker_can_start(supervisor: Supervisor) -> None:
-    dead = fakes(supervisor)[0]
-    dead.alive, dead.exitcode = False, STARTUP_FAILURE
-    supervisor.keep_subprocess_alive()
-
-    assert supervisor.failed
-    assert supervisor.should_exit.is_set()
-
-
-def test_it_does_not_give_up_once_all_have_served(supervisor: Supervisor) -> None:
-    supervisor.keep_subprocess_alive()
-    dead = fakes(supervisor)[0]
-    dead.alive, dead.exitcode = False, STARTUP_FAILURE
-    supervisor.keep_subprocess_alive()
-
-    assert not supervisor.failed
-    assert dead not in fakes(supervisor)
-
-
-def test_nothing_is_replaced_while_it_stops(supervisor: Supervisor) -> None:
-    dead = fakes(supervisor)[0]
-    dead.alive = False
-    supervisor.should_exit.set()
-    supervisor.keep_subprocess_alive()
-
-    assert dead in fakes(supervisor)
-
-
-def test_on_sigterm_workers_are_told_first(
-    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    told: list[tuple[int, int]] = []
-    monkeypatch.setattr("os.kill", lambda pid, number: told.append((pid, number)))
-    fakes(supervisor)[1].exitcode = 0
-    supervisor.handle_term()
-
-    assert told == [(4_000_000, signal.SIGUSR1)]
-    assert supervisor.should_exit.is_set()
-
-
-def test_it_stops_listening_before_it_stops_the_workers(supervisor: Supervisor) -> None:
-    supervisor.terminate_all()
-
-    assert supervisor.sockets[0].fileno() == -1
-    assert all(worker.calls == ["terminate"] for worker in fakes(supervisor))
+from service.supervisor import Supervisor
 
 
 def test_a_bound_address_is_taken_at_once() -> None:
@@ -226,6 +90,7 @@ def test_the_exit_status_tells_whether_it_ever_served(
     settings = Settings(registry=registry_path, port=0)
     for name in worker_environment(settings, Path("metrics")):
         monkeypatch.setenv(name, "")  # so that it is restored after the test
+    monkeypatch.setattr("signal.signal", lambda *_: None)
     monkeypatch.setattr("logging.config.dictConfig", lambda _: None)
     monkeypatch.setattr(Supervisor, "__init__", lambda *_, **__: None)
     monkeypatch.setattr(Supervisor, "run", run)
@@ -241,17 +106,3 @@ def test_the_command_fails_with_one_line(
 
     assert main([]) == 1
     assert capsys.readouterr().err == "error: OPAL_REGISTRY: Field required\n"
-
-
-def test_a_worker_stops_with_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Parent:
-        def join(self) -> None: ...
-
-    told: list[int] = []
-    monkeypatch.setattr("service.server.parent_process", Parent)
-    monkeypatch.setattr("os.kill", lambda _, number: told.append(number))
-    monkeypatch.setattr("uvicorn.supervisors.multiprocess.Process.target", lambda *_: None)
-    Worker.__new__(Worker).target(None)
-    wait_until(lambda: told, what="the worker to be told")
-
-    assert told == [signal.SIGTERM]

@@ -32,6 +32,14 @@ def test_a_bad_value_is_told_on_one_line(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "\n" not in str(caught.value)
 
 
+def test_a_wrong_address_of_redis_is_told_without_its_password() -> None:
+    with pytest.raises(InputError) as caught:
+        read_settings(registry="somewhere", redis_url="http://:secret@host")
+
+    assert str(caught.value).startswith("OPAL_REDIS_URL: must begin with redis://")
+    assert "secret" not in str(caught.value)
+
+
 def test_a_missing_registry_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPAL_REGISTRY", raising=False)
 
