@@ -101,5 +101,6 @@ def _manifest_content(
             "measured_recall": measured_recall,
         },
         "metrics": {part: trained["metrics"].get(part, {}) for part in ("valid", "test")},
-        "dataset": trained["dataset"],
+        # Where the data set lay says nothing outside the machine that trained.
+        "dataset": {name: value for name, value in trained["dataset"].items() if name != "path"},
     }

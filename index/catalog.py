@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from index.item_index import NO_ROW, Rows
 from index.lists import ERRORS, ListColumn, TextColumn, list_tensors, text_tensors
-from index.tensor_files import Tensors, open_tensors, write_bytes, write_tensors
+from index.tensor_files import open_tensors, write_bytes, write_tensors
 from model.errors import BundleError
+from model.tensor_files import Tensors
 
 ITEMS_FILE = "items.safetensors"
 CATEGORIES_FILE = "categories.safetensors"

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.item_index import Rows
-from index.tensor_files import Tensors
+from model.tensor_files import Tensors
 
 # A text that came in over JSON may hold half a surrogate pair, which plain UTF-8 refuses.
 ERRORS = "surrogatepass"

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 
 from model.errors import InputError
+from model.tensor_files import DAMAGE, map_tensors
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
@@ -194,15 +194,13 @@ class OpalInferenceEncoder:
 
 
 def load_encoder(path: Path) -> OpalInferenceEncoder:
-    """Load ``encoder.safetensors``, wherever a run or a bundle keeps it.
+    """Load ``encoder.safetensors``, wherever a run or a bundle keeps it; tensors are mapped.
 
     Raises:
         InputError: The file is missing, damaged, or not an encoder.
     """
     try:
-        with safe_open(str(path), framework="numpy") as file:
-            metadata: dict[str, str] = file.metadata() or {}
-            tensors: dict[str, Floats] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        tensors, metadata = map_tensors(path)
         config: dict[str, Any] = json.loads(metadata["encoder"])
         hard = None
         if config["stage"] == "hard":
@@ -221,7 +219,7 @@ def load_encoder(path: Path) -> OpalInferenceEncoder:
         )
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; is this a run or a bundle?") from None
-    except (SafetensorError, KeyError, json.JSONDecodeError) as error:
+    except DAMAGE as error:
         raise InputError(f"{path}: not an OPAL encoder ({error})") from error
 
 

@@ -16,6 +16,9 @@ from index.merging import Candidates
 from model.inference import Floats, Interests, Rows
 from service.answers import HistoryItem, Reason
 
+DECIMALS = 6
+"""Decimals of every number: more than float32 holds would be noise, and bytes."""
+
 REASONS = 3
 """Most items of the history that are named for an interest or a candidate."""
 
@@ -53,42 +56,46 @@ class Explainer:
     """
 
     def __init__(self, bundle: Bundle, history: Rows, interests: Interests) -> None:
-        self._bundle = bundle
+        self._vectors = bundle.encoder.item_vectors
         used = history[len(history) - len(interests.assignment) :]
         self._rows, first, occurrence = np.unique(used, return_index=True, return_inverse=True)
+        self._fields = item_fields(bundle, self._rows)
         self._count = np.bincount(occurrence).astype(np.float32)
         # a_tj depends on the item alone, so that any occurrence will do. Shape (n_rows, k)
         self._assignment = interests.assignment[first]
 
     def strongest_items(self, interest: int) -> list[HistoryItem]:
         """Return the items of the history that belong to an interest most, strongest first."""
-        weight = self._assignment[:, interest]
-        strongest = _largest(weight)
+        weights = self._assignment[:, interest]
         return [
-            {**fields, "weight": round(float(value), 6)}
-            for fields, value in zip(
-                item_fields(self._bundle, self._rows[strongest]), weight[strongest], strict=True
-            )
+            {**self._fields[place], "weight": round(float(weights[place]), DECIMALS)}
+            for place in _largest(weights[np.newaxis])[0]
         ]
 
     def reasons(self, candidates: Candidates) -> list[list[Reason]]:
         """Return for each candidate the items of the history that speak for it, best first."""
-        vectors = self._bundle.encoder.item_vectors
-        similarity = vectors[candidates.rows] @ vectors[self._rows].T
+        similarity = self._vectors[candidates.rows] @ self._vectors[self._rows].T
         share = (self._assignment * self._count[:, np.newaxis])[:, candidates.interests].T
-        return [self._reasons(contribution) for contribution in share * similarity]
-
-    def _reasons(self, contribution: Floats) -> list[Reason]:
+        contribution = share * similarity
         best = _largest(contribution)
-        best = best[contribution[best] > 0]
+        values = np.take_along_axis(contribution, best, axis=1)
         return [
-            {**fields, "contribution": round(float(value), 6)}
-            for fields, value in zip(
-                item_fields(self._bundle, self._rows[best]), contribution[best], strict=True
-            )
+            [
+                {**self._fields[place], "contribution": round(value, DECIMALS)}
+                for place, value in zip(places, row, strict=True)
+                if value > 0
+            ]
+            for places, row in zip(best.tolist(), values.tolist(), strict=True)
         ]
 
 
 def _largest(values: Floats) -> NDArray[np.int64]:
-    """Positions of the largest values, largest first, ties by item row. Shape (<= REASONS,)."""
-    return np.argsort(-values, kind="stable")[:REASONS]
+    """Positions of the largest values of each row, largest first, ties by item row.
+
+    Args:
+        values: Shape (n, n_rows), float32.
+
+    Returns:
+        Shape (n, at most REASONS), int64.
+    """
+    return np.argsort(-values, axis=1, kind="stable")[:, :REASONS]

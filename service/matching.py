@@ -24,14 +24,14 @@ from service.answers import (
     SimilarItem,
     StoredAnswer,
 )
-from service.explaining import Explainer, item_fields
+from service.explaining import DECIMALS, Explainer, item_fields
 from service.query import Query
 
 Mask = NDArray[np.bool_]
 Stage = Callable[[str], AbstractContextManager[None]]
 
-# Decimals of every score: more than float32 holds would be noise, and bytes.
-DECIMALS = 6
+# Shares of all interactions are small numbers.
+_SHARE_DECIMALS = 9
 
 # With diversity, candidates are chosen among so many more than are wanted.
 _POOL_FACTOR = 3
@@ -204,7 +204,7 @@ def _candidates(
 ) -> list[Candidate]:
     columns = zip(
         item_fields(bundle, found.rows),
-        _rounded(found.scores),
+        _rounded(found.scores, _SHARE_DECIMALS if explainer is None else DECIMALS),
         found.interests.tolist(),
         strict=True,
     )
@@ -227,6 +227,6 @@ def _candidates(
     return candidates
 
 
-def _rounded(scores: NDArray[np.float32]) -> list[float]:
-    rounded: list[float] = np.round(scores.astype(np.float64), DECIMALS).tolist()
+def _rounded(scores: NDArray[np.float32], decimals: int = DECIMALS) -> list[float]:
+    rounded: list[float] = np.round(scores.astype(np.float64), decimals).tolist()
     return rounded

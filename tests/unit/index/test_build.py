@@ -34,7 +34,8 @@ def test_a_run_becomes_a_bundle_that_opens(stage: Stage, kind: str, tmp_path: Pa
     trained = json.loads((run / "run.json").read_text())
     assert bundle.manifest == built.manifest
     assert bundle.manifest.metrics.model_dump() == trained["metrics"]
-    assert bundle.manifest.dataset == trained["dataset"]
+    expected = {name: value for name, value in trained["dataset"].items() if name != "path"}
+    assert bundle.manifest.dataset == expected
     assert bundle.manifest.model.hyper_parameters == trained["hyper_parameters"]
     assert bundle.item_index.kind == ("HNSW32" if kind == "HNSW32" else "flat")
     assert bundle.catalog.ids_of(np.array([0, 299])) == [item_id(0), item_id(299)]

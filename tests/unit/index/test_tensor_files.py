@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from index.tensor_files import Tensors, copy_file, open_tensors, write_tensors
+from index.tensor_files import copy_file, open_tensors, write_tensors
 from model.errors import BundleError
+from model.tensor_files import Tensors
 
 TENSORS: Tensors = {
     "names": np.arange(7, dtype=np.uint8),
