@@ -67,9 +67,10 @@ class Explainer:
     def strongest_items(self, interest: int) -> list[HistoryItem]:
         """Return the items of the history that belong to an interest most, strongest first."""
         weights = self._assignment[:, interest]
+        strongest: list[int] = _largest(weights[np.newaxis])[0].tolist()
         return [
             {**self._fields[place], "weight": round(float(weights[place]), DECIMALS)}
-            for place in _largest(weights[np.newaxis])[0]
+            for place in strongest
         ]
 
     def reasons(self, candidates: Candidates) -> list[list[Reason]]:
@@ -78,14 +79,15 @@ class Explainer:
         share = (self._assignment * self._count[:, np.newaxis])[:, candidates.interests].T
         contribution = share * similarity
         best = _largest(contribution)
-        values = np.take_along_axis(contribution, best, axis=1)
+        places: list[list[int]] = best.tolist()
+        values: list[list[float]] = np.take_along_axis(contribution, best, axis=1).tolist()
         return [
             [
                 {**self._fields[place], "contribution": round(value, DECIMALS)}
-                for place, value in zip(places, row, strict=True)
+                for place, value in zip(*each, strict=True)
                 if value > 0
             ]
-            for places, row in zip(best.tolist(), values.tolist(), strict=True)
+            for each in zip(places, values, strict=True)
         ]
 
 
