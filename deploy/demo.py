@@ -56,6 +56,10 @@ def main() -> int:
         address = f"http://127.0.0.1:{arguments.port}"
         if wait_until_ready(service, address):
             show(address, history)
+        elif service.poll() is None:
+            sys.stderr.write(f"error: {address} was not ready after {START_SECONDS} s; see above\n")
+            service.terminate()
+            return service.wait() or 1
         return service.wait()
     except KeyboardInterrupt:
         # Ctrl-C reaches the service as well; it finishes what it is doing.

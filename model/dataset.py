@@ -134,7 +134,7 @@ class Dataset:
         """Open the folder that ``prepare`` wrote.
 
         Raises:
-            InputError: It is not such a folder, or of another format version.
+            InputError: It is not such a folder, damaged, or of another format version.
         """
         try:
             summary = json.loads((path / "dataset.json").read_text())
@@ -148,7 +148,14 @@ class Dataset:
                 f"{path}: data set format {summary.get('format_version')}, this program reads "
                 f"{FORMAT_VERSION}; prepare it again"
             )
-        rows = pl.read_parquet(path / "interactions.parquet", columns=["user", "item", "part"])
+        try:
+            columns = ["user", "item", "part"]
+            rows = pl.read_parquet(path / "interactions.parquet", columns=columns)
+            catalog = pl.read_parquet(path / "items.parquet")
+        except (OSError, pl.exceptions.PolarsError) as error:
+            raise InputError(
+                f"{path}: the data set is damaged: {str(error).splitlines()[0]}"
+            ) from error
         user = rows["user"].to_numpy()
         part = rows["part"].to_numpy()
         n_users = summary["users"]
@@ -159,7 +166,7 @@ class Dataset:
         return cls(
             path=path,
             summary=summary,
-            catalog=pl.read_parquet(path / "items.parquet"),
+            catalog=catalog,
             items=rows["item"].to_numpy().astype(np.int64),
             offsets=offsets,
             train_end=offsets[:-1] + train,

@@ -48,6 +48,8 @@ def fit(
         raise InputError(
             f"{out}: holds an unfinished training; pass --resume to go on, or remove the folder"
         )
+    if not (out / CHECKPOINTS).exists() and out.exists() and any(out.iterdir()):
+        raise InputError(f"{out}: holds other files already; choose another --out")
     dataset = Dataset.open(dataset_path)
     training = Training(dataset, config, out / CHECKPOINTS)
     if resume:

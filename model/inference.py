@@ -140,7 +140,10 @@ class OpalInferenceEncoder:
         Raises:
             IndexError: A row lies outside the catalog.
         """
-        embeddings = self._item_vectors[history[-self._max_len :]]
+        history = history[-self._max_len :]
+        if len(history) and history.min() < 0:  # NumPy would count it from the end
+            raise IndexError(f"row {history.min()} lies outside the catalog")
+        embeddings = self._item_vectors[history]
         logits = embeddings @ self._hyper_categories.T / self._temperature
         assignment = _softmax(logits)
         # a_tj = softmax_j(e_t · c_j / τ);  s_j = norm(Σ_t a_tj e_t)

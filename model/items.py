@@ -5,7 +5,16 @@ from pathlib import Path
 import polars as pl
 
 from model.errors import InputError
-from model.interactions import READ_ERRORS, find_parts, scan_table, unreadable
+from model.tables import (
+    LINE,
+    READ_ERRORS,
+    SURPLUS,
+    find_parts,
+    is_csv,
+    place_of,
+    scan_table,
+    unreadable,
+)
 
 CATEGORY_SEPARATOR = "|"
 
@@ -24,7 +33,7 @@ def read_items(path: Path) -> pl.DataFrame:
         Columns of ``ITEM_SCHEMA``; ``category`` is a list, empty where nothing is given.
 
     Raises:
-        InputError: A row has no ``item_id``, or an ``item_id`` stands twice.
+        InputError: A row has no ``item_id`` or too many fields, or an ``item_id`` stands twice.
     """
     frames = [_read_part(file) for file in find_parts(path)]
     items = pl.concat(frames)
@@ -43,7 +52,8 @@ def _read_part(file: Path) -> pl.DataFrame:
     frame, columns = scan_table(file, required=("item_id",))
     try:
         rows = frame.select(
-            pl.col("__line__"),
+            pl.col(LINE),
+            pl.col(SURPLUS) if is_csv(file) else pl.lit(None, dtype=pl.String).alias(SURPLUS),
             pl.col("item_id").cast(pl.String).str.strip_chars(),
             _text("title", columns),
             _categories(columns),
@@ -51,9 +61,19 @@ def _read_part(file: Path) -> pl.DataFrame:
         ).collect()
     except READ_ERRORS as error:
         raise unreadable(file, error) from error
-    nameless = rows.filter(pl.col("item_id").is_null() | (pl.col("item_id") == ""))
-    if nameless.height:
-        raise InputError(f"{file}: line {nameless['__line__'][0]}: field 'item_id' is empty")
+    nameless = pl.col("item_id").is_null() | (pl.col("item_id") == "")
+    problem = (
+        pl.when(pl.col(SURPLUS).is_not_null())
+        .then(pl.lit(f"more than the header's {len(columns)} fields"))
+        .when(nameless)
+        .then(pl.lit("field 'item_id' is empty"))
+        .when(~pl.col("item_id").is_first_distinct())
+        .then(pl.format("item_id '{}' stands more than once", "item_id"))
+    )
+    bad = rows.select(LINE, problem.alias("problem")).drop_nulls("problem")
+    if bad.height:
+        line, text = bad.row(0)
+        raise InputError(f"{file}: {place_of(file, line)}: {text}")
     return rows.select(list(ITEM_SCHEMA))
 
 

@@ -201,7 +201,8 @@ class Training:
                 if self._step % config.eval_every == 0 or self._step == config.max_steps:
                     seconds = time.monotonic() - started
                     speed = (self._step - first_step) * config.batch_size / seconds
-                    self._validate(losses / config.eval_every, speed)
+                    since_last = (self._step - 1) % config.eval_every + 1
+                    self._validate(losses / since_last, speed)
                     losses = 0.0
                     bar.set_postfix_str(f"best {SELECT_BY} {self._best:.4f}")
 

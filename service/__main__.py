@@ -29,6 +29,8 @@ def main(arguments: list[str] | None = None) -> int:
         return serve(settings, as_json=options.json)
     except OpalError as error:
         return fail(str(error))
+    except OSError as error:
+        return fail(f"{error.strerror or error}: {error.filename or options.registry}")
     except KeyboardInterrupt:
         return fail("interrupted before all workers served")
 

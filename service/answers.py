@@ -5,8 +5,6 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from service.problems import Problem
-
 ItemId = Annotated[str, Field(description="The item", examples=["174"])]
 Title = Annotated[
     str,
@@ -39,6 +37,32 @@ Weight = Annotated[
 Interactions = Annotated[
     int, Field(description="Interactions that this interest holds most of", examples=[31])
 ]
+
+
+class FieldProblem(TypedDict):
+    """One field that cannot be used."""
+
+    path: Annotated[
+        str,
+        Field(description="Where: field names and positions", examples=["interactions.3.item_id"]),
+    ]
+    message: Annotated[
+        str, Field(description="What is wrong", examples=["must be a string or an integer"])
+    ]
+
+
+class Problem(TypedDict):
+    """Why a request was not answered (RFC 9457)."""
+
+    type: Annotated[str, Field(description="Kind of problem", examples=["about:blank"])]
+    title: Annotated[str, Field(description="The kind in words", examples=["Invalid request"])]
+    status: Annotated[int, Field(description="HTTP status", examples=[422])]
+    detail: Annotated[
+        str, Field(description="What to do about it", examples=["top_k: must be at most 1000"])
+    ]
+    errors: NotRequired[
+        Annotated[list[FieldProblem], Field(description="What cannot be used, 20 fields at most")]
+    ]
 
 
 class HistoryItem(TypedDict):

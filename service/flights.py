@@ -41,6 +41,8 @@ class Flights(Generic[Answer]):
     ) -> Answer:
         """Start the computation for ``key`` and wait for its answer.
 
+        Call it right after ``join`` found nothing: one computation per key at a time.
+
         Args:
             key: What others join by, until ``fly`` returns.
             fly: Sets the answer in the future that it is given, then may go on (to store it).
@@ -74,5 +76,4 @@ class Flights(Generic[Answer]):
                 answer.set_exception(error)
                 answer.exception()  # mark as seen: every caller may have gone away
         finally:
-            if self._answers.get(key) is answer:
-                del self._answers[key]
+            del self._answers[key]

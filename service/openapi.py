@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from pydantic import TypeAdapter
 from pydantic.json_schema import models_json_schema
 
-from service.problems import Problem
+from service.answers import Problem
 from service.schemas import BatchRequest, Body, HistoryRequest, MatchRequest, ReloadRequest
 
 _REFERENCE = "#/components/schemas/{model}"

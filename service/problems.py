@@ -15,46 +15,21 @@ Anything else that escapes a route becomes a 500 without details; the log has th
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar, NotRequired
+from typing import Any, ClassVar
 
 import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
-from typing_extensions import TypedDict
+
+from service.answers import FieldProblem, Problem
 
 PROBLEM_JSON = "application/problem+json"
 
 # A list of a thousand wrong ids needs no thousand messages.
 _MAX_ERRORS = 20
-
-
-class FieldProblem(TypedDict):
-    """One field that cannot be used."""
-
-    path: Annotated[
-        str,
-        Field(description="Where: field names and positions", examples=["interactions.3.item_id"]),
-    ]
-    message: Annotated[
-        str, Field(description="What is wrong", examples=["must be a string or an integer"])
-    ]
-
-
-class Problem(TypedDict):
-    """Why a request was not answered (RFC 9457)."""
-
-    type: Annotated[str, Field(description="Kind of problem", examples=["about:blank"])]
-    title: Annotated[str, Field(description="The kind in words", examples=["Invalid request"])]
-    status: Annotated[int, Field(description="HTTP status", examples=[422])]
-    detail: Annotated[
-        str, Field(description="What to do about it", examples=["top_k: must be at most 1000"])
-    ]
-    errors: NotRequired[
-        Annotated[list[FieldProblem], Field(description="What cannot be used, 20 fields at most")]
-    ]
 
 
 class ProblemError(Exception):
@@ -187,10 +162,11 @@ def problems_for_docs(*kinds: type[ProblemError]) -> dict[int | str, dict[str, A
         if kind.status in responses:
             responses[kind.status]["description"] += " " + summary
             continue
-        responses[kind.status] = {
-            "description": summary,
-            "content": {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        content = {
+            "schema": {"$ref": "#/components/schemas/Problem"},
+            "example": _document(kind.status, kind.title, summary),
         }
+        responses[kind.status] = {"description": summary, "content": {PROBLEM_JSON: content}}
     return responses
 
 

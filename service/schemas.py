@@ -161,7 +161,11 @@ class MatchRequest(HistoryRequest):
         description="More items to leave out; unknown ones do no harm",
         examples=[["1", "7"]],
     )
-    categories: CategoryFilter | None = Field(None, description="Restricts candidates by category")
+    categories: CategoryFilter | None = Field(
+        None,
+        description="Restricts candidates by category",
+        examples=[{"allow": ["Comedy", "Drama"], "deny": ["Horror"]}],
+    )
     diversity: float = Field(
         0.0,
         ge=0,

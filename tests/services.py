@@ -71,6 +71,8 @@ class ServiceProcess:
         self._log = log
         self._arguments = ["--registry", str(registry), "--workers", str(workers), "--port", "0"]
         self._environment = service_environment(**{"drain_seconds": 0, **settings})
+        # A service that a test kills cannot put away its folder of metrics.
+        self._environment["TMPDIR"] = str(log.parent)
         self.url = ""
 
     def __enter__(self) -> "ServiceProcess":

@@ -60,6 +60,12 @@ def test_a_registry_without_current_is_told(tmp_path: Path, bundle_paths: list[P
     assert_refused(run_service("--registry", str(tmp_path), "--port", "0"), "CURRENT", "activate")
 
 
+def test_a_registry_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    (tmp_path / "CURRENT").mkdir()
+
+    assert_refused(run_service("--registry", str(tmp_path), "--port", "0"), "CURRENT")
+
+
 def test_a_damaged_bundle_is_told(registry_path: Path) -> None:
     version = Registry(registry_path).current()
     assert version is not None

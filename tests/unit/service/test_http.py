@@ -18,10 +18,11 @@ from service.answers import (
     BundlesAnswer,
     InterestsAnswer,
     MatchAnswer,
+    Problem,
     SimilarAnswer,
     SwapAnswer,
 )
-from service.problems import PROBLEM_JSON, Problem
+from service.problems import PROBLEM_JSON
 from tests.bundles import item_id
 from tests.services import InProcess, service_in_process
 

@@ -99,6 +99,30 @@ def test_the_exit_status_tells_whether_it_ever_served(
     assert len(made) == 1
 
 
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (RegistryError("no CURRENT"), "no CURRENT"),
+        (OSError(28, "No space left on device", "/tmp/x"), "No space left on device: /tmp/x"),
+        (OSError("odd"), "odd: registry"),
+        (KeyboardInterrupt(), "interrupted before all workers served"),
+    ],
+)
+def test_what_goes_wrong_is_told_on_one_line(
+    error: BaseException,
+    line: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object, **__: object) -> int:
+        raise error
+
+    monkeypatch.setattr("service.server.serve", fail)
+
+    assert main(["--registry", "registry"]) == 1
+    assert capsys.readouterr().err == f"error: {line}\n"
+
+
 def test_the_command_fails_with_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

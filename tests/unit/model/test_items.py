@@ -1,0 +1,97 @@
+"""What the reader of item tables makes of titles, categories and damage."""
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from model.errors import InputError
+from model.items import ITEM_SCHEMA, no_items, read_items
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    return tmp_path / "items.csv"
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(InputError) as caught:
+        read_items(path)
+    return str(caught.value).replace(str(path), "ITEMS")
+
+
+def test_all_columns_are_read(table: Path) -> None:
+    table.write_text("url,item_id,title,category,more\nhttp://a,7,A title,x|y,z\n")
+
+    assert read_items(table).rows() == [("7", "A title", ["x", "y"], "http://a")]
+    assert dict(read_items(table).schema) == ITEM_SCHEMA
+
+
+def test_missing_columns_and_empty_fields_are_nothing(table: Path) -> None:
+    table.write_text("item_id,title,category\n1,,\n2,  , \n")
+
+    assert read_items(table).rows() == [("1", None, [], None), ("2", None, [], None)]
+    table.write_text("item_id\n1\n")
+    assert read_items(table).rows() == [("1", None, [], None)]
+
+
+def test_categories_are_trimmed_and_stand_once_in_given_order(table: Path) -> None:
+    table.write_text("item_id,category\n1,b| a |b||c\n")
+
+    assert read_items(table)["category"].to_list() == [["b", "a", "c"]]
+
+
+def test_list_columns_and_integer_ids_of_parquet_are_taken(tmp_path: Path) -> None:
+    table = tmp_path / "items.parquet"
+    pl.DataFrame({"item_id": [10, 9], "category": [["a", "b"], None]}).write_parquet(table)
+
+    assert read_items(table).rows() == [("10", None, ["a", "b"], None), ("9", None, [], None)]
+
+
+def test_parts_of_a_folder_are_one_table(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("item_id,title\n1,A\n")
+    (tmp_path / "b.csv").write_text("item_id,url\n2,http://b\n")
+
+    assert read_items(tmp_path).rows() == [("1", "A", [], None), ("2", None, [], "http://b")]
+
+
+def test_a_row_without_id_is_named_by_line(table: Path) -> None:
+    table.write_text('item_id,title\n1,"A\nB"\n ,C\n')
+
+    assert refusal(table) == "ITEMS: line 4: field 'item_id' is empty"
+
+
+def test_a_title_with_an_unquoted_comma_is_not_cut(table: Path) -> None:
+    table.write_text("item_id,title\n1,Good, the Bad\n")
+
+    assert refusal(table) == "ITEMS: line 2: more than the header's 2 fields"
+
+
+def test_a_doubled_id_is_refused(table: Path) -> None:
+    table.write_text("item_id\n1\n2\n 1\n")
+
+    assert refusal(table) == "ITEMS: line 4: item_id '1' stands more than once"
+
+
+def test_a_doubled_id_in_two_parts_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("item_id\n1\n")
+    (tmp_path / "b.csv").write_text("item_id\n1\n")
+
+    assert refusal(tmp_path) == "ITEMS: item_id '1' stands more than once"
+
+
+def test_a_table_without_ids_is_refused(table: Path) -> None:
+    table.write_text("title\nA\n")
+
+    assert "column 'item_id' is missing" in refusal(table)
+
+
+def test_a_stray_quote_is_named_by_line(table: Path) -> None:
+    table.write_text('item_id,title\n1,A\n2,12" vinyl\n3,C\n')
+
+    assert refusal(table).startswith("ITEMS: line 3: a quote within a field")
+
+
+def test_no_items_has_the_same_columns() -> None:
+    assert dict(no_items().schema) == ITEM_SCHEMA
+    assert no_items().height == 0
