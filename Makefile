@@ -67,9 +67,10 @@ format: setup  ## Rewrite the code in the house style.
 bench: setup  ## Measure: training, encoder, retrieval, service; each against a plain version.
 	for file in tests/bench/bench_*.py; do $(BIN)/python $$file || exit; done
 
-.PHONY: openapi
-openapi: setup  ## Rewrite the API description that the contract test holds (see CHANGELOG.md).
-	$(BIN)/python -m service.openapi > tests/contract/openapi.json
+.PHONY: contract
+contract: setup  ## Rewrite what the contract tests hold: openapi.json, the settings in README.
+	$(BIN)/python -m tests.contract.test_openapi
+	$(BIN)/python -m tests.contract.test_readme
 
 .PHONY: clean
 clean:  ## Remove what demo and tools made, not .venv.

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from index.item_index import NO_ROW, Rows
@@ -20,6 +20,9 @@ from index.lists import ERRORS, ListColumn, TextColumn, list_tensors, text_tenso
 from index.tensor_files import open_tensors, write_bytes, write_tensors
 from model.errors import BundleError
 from model.tensor_files import Tensors
+
+if TYPE_CHECKING:
+    import polars as pl  # for the writer's argument; a worker only reads
 
 ITEMS_FILE = "items.safetensors"
 CATEGORIES_FILE = "categories.safetensors"
@@ -134,7 +137,7 @@ def hash_ids(item_ids: Sequence[str]) -> NDArray[np.uint64]:
     return np.frombuffer(b"".join(digests), dtype="<u8")
 
 
-def write_catalog(items: pl.DataFrame, folder: Path) -> None:
+def write_catalog(items: "pl.DataFrame", folder: Path) -> None:
     """Write the tables of a catalog.
 
     Args:

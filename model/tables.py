@@ -125,7 +125,7 @@ def _find_damage(file: Path) -> str | None:
     line = 0
     try:
         with _open_bytes(file) as content:
-            for line, raw in enumerate(content, start=1):
+            for line, raw in enumerate(content, start=1):  # noqa: B007 - the message names it
                 raw.decode()
         line = 0
         with _open_text(file) as text:

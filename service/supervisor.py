@@ -11,7 +11,6 @@ from multiprocessing import parent_process
 
 import uvicorn
 from prometheus_client.multiprocess import mark_process_dead
-from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
 _logger = logging.getLogger(__name__)
@@ -61,7 +60,7 @@ class Supervisor(Multiprocess):
         self.processes = [self._start_worker() for _ in range(self.processes_num)]
 
     def keep_subprocess_alive(self) -> None:
-        """Replace workers that died; give up only if none ever served."""
+        """Replace workers that died; give up if one cannot start before all have served."""
         for position, process in enumerate(self.processes):
             if self.should_exit.is_set():
                 return
@@ -71,7 +70,9 @@ class Supervisor(Multiprocess):
             process.join()
             if process.pid is not None:
                 mark_process_dead(process.pid)  # type: ignore[no-untyped-call]
-            if process.exitcode == STARTUP_FAILURE and not self._announced:
+            # A worker that ends by itself before all have served cannot start: a broken bundle or
+            # installation. One that was killed (a negative code) can.
+            if not self._announced and (process.exitcode or 0) > 0:
                 self.failed = True
                 self.should_exit.set()
                 return

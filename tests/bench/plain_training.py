@@ -1,9 +1,9 @@
 """The training step as it is written first: the yardstick of ``bench_training``.
 
-The same encoder, losses and optimiser, hence the same numbers (``largest_difference``), but:
-batches are made user by user in Python, the whole item table is normalised in every step, the GRU
-runs in both stages although only the hard one uses it, and each interest's sub-sequence is padded
-to the whole length.
+The same parameters, losses and optimiser, hence the same loss for the same batch, but: batches are
+made user by user in Python, the whole item table is normalised in every step, the GRU runs in both
+stages although only the hard one uses it, and each interest's sub-sequence is padded to the whole
+length.
 """
 
 from typing import NamedTuple
@@ -120,14 +120,9 @@ class PlainTraining:
             interests = functional.normalize(interests + evolved, dim=-1)
         elif self._gru_in_soft_stage:
             encoder.gru(embeddings)
-        wanted = torch.cat(
-            (
-                items[batch.positives].unsqueeze(1),
-                items[batch.negatives].expand(len(interests), -1, -1),
-            ),
-            dim=1,
-        )
-        scores = (interests @ wanted.transpose(1, 2)).amax(1) / config.temperature
+        positive = (interests @ items[batch.positives].unsqueeze(-1)).amax(1)
+        negatives = (interests @ items[batch.negatives].T).amax(1)
+        scores = torch.cat((positive, negatives), dim=1) / config.temperature
         loss = future_item_loss(scores, batch.is_negative)
         loss = loss + config.loss_weights.orthogonality * orthogonality_loss(hyper_categories)
         uniformity = uniformity_loss(assignment, is_item)
