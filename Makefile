@@ -14,8 +14,8 @@ TORCH_INDEX_URL ?=
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-# What did best on the demo's validation users (docs/results.md).
-TRAIN_OPTIONS ?= --k 4 --max-len 20
+# Chosen on the demo's validation users (docs/results.md).
+TRAIN_OPTIONS ?= --k 4 --max-len 30
 
 .PHONY: help
 help:  ## Show this list.

@@ -51,7 +51,7 @@ def load_checkpoint(folder: Path, name: str) -> tuple[Tensors, dict[str, Any]]:
     try:
         state: dict[str, Any] = json.loads(path.read_text())
         return load_file(folder / state["tensors"]), state
-    except (OSError, KeyError, json.JSONDecodeError, SafetensorError) as error:
+    except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
         raise InputError(f"{path}: no usable checkpoint ({error})") from error
 
 

@@ -138,7 +138,7 @@ class Dataset:
         """
         try:
             summary = json.loads((path / "dataset.json").read_text())
-        except (OSError, json.JSONDecodeError) as error:
+        except (OSError, ValueError) as error:
             raise InputError(
                 f"{path}: not a prepared data set ({error}); "
                 "make one with `python -m model prepare`"

@@ -109,7 +109,9 @@ def evaluate_inference(
     def encode(batch: Any) -> Tensor:
         return torch.stack([torch.from_numpy(encoder.encode(rows).vectors) for rows in batch])
 
-    return evaluate(encode, torch.from_numpy(encoder.item_vectors), histories, targets)
+    # A copy, because torch warns of arrays that are read-only as those of a file are.
+    item_vectors = torch.tensor(encoder.item_vectors)
+    return evaluate(encode, item_vectors, histories, targets)
 
 
 @torch.no_grad()

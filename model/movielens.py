@@ -26,6 +26,7 @@ from model.items import CATEGORY_SEPARATOR
 
 WHEEL = "recbole==1.2.1"
 WHEEL_SHA256 = "9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407"
+_DOWNLOAD = ("download", "--quiet", "--no-deps", "--only-binary=:all:")
 _IN_WHEEL = "recbole/dataset_example/ml-100k/ml-100k"
 
 # u.item of ml-100k ends in one 0/1 column for each of these, in this order.
@@ -92,9 +93,9 @@ def _from_wheel() -> tuple[pl.DataFrame, pl.DataFrame]:
 
 
 def _download_wheel(folder: Path) -> None:
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
     done = subprocess.run(
-        [*command, "--only-binary=:all:", "--dest", str(folder), WHEEL],
+        [*pip, *_DOWNLOAD, "--dest", str(folder), WHEEL],
         capture_output=True,
         text=True,
         check=False,

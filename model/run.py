@@ -81,7 +81,7 @@ def read_run_manifest(path: Path) -> dict[str, Any]:
             f"{path}: no finished run ({RUN_FILE} is missing); train one with "
             "`python -m model train`"
         ) from None
-    except (OSError, json.JSONDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise InputError(f"{path / RUN_FILE}: cannot be read: {error}") from error
     if manifest.get("format_version") != FORMAT_VERSION:
         raise InputError(

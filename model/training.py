@@ -220,7 +220,7 @@ class Training:
         if not np.isfinite(loss):
             raise InputError(
                 f"the loss is {loss} at step {self._step} of the {self.stage} stage; "
-                "lower the learning rate"
+                "lower --learning-rate or raise --temperature"
             )
         metrics = evaluate_encoder(
             self._average, self._dataset.valid, self.stage, self._config.max_len

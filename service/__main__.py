@@ -5,6 +5,7 @@ before a worker imports NumPy, Faiss or prometheus_client, and workers import th
 """
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -14,7 +15,10 @@ from model.errors import OpalError
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command and return its exit status: 0 stopped as asked, 1 failed, 2 wrong usage."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.registry is None and not os.environ.get("OPAL_REGISTRY"):
+        parser.error("--registry (or OPAL_REGISTRY) is needed: the folder of the bundle registry")
     from service.server import serve
     from service.settings import read_settings
 

@@ -87,7 +87,7 @@ class PlainMatcher:
 
 def load_torch_encoder(path: Path) -> tuple[OpalEncoder, int]:
     """Load an encoder of the hard stage into torch; return it with its L."""
-    with safe_open(path, framework="pt") as file:  # type: ignore[no-untyped-call]
+    with safe_open(path, framework="pt") as file:
         config = json.loads(file.metadata()["encoder"])
         tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     n_items, dim = tensors["item_embedding"].shape

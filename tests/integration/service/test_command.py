@@ -80,11 +80,7 @@ def test_a_wrong_setting_is_told(registry_path: Path) -> None:
     assert_refused(result, "OPAL_CACHE_TTL", "'soon'")
 
 
-def test_no_registry_at_all_is_told() -> None:
-    assert_refused(run_service(), "OPAL_REGISTRY")
-
-
-@pytest.mark.parametrize("arguments", [["--workers", "many"], ["--nope"]])
+@pytest.mark.parametrize("arguments", [[], ["--workers", "many"], ["--nope"]])
 def test_wrong_usage_exits_with_2(arguments: list[str]) -> None:
     assert run_service(*arguments).returncode == 2
 

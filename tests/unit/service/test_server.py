@@ -123,10 +123,13 @@ def test_what_goes_wrong_is_told_on_one_line(
     assert capsys.readouterr().err == f"error: {line}\n"
 
 
-def test_the_command_fails_with_one_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_without_a_registry_it_is_wrong_usage(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("OPAL_REGISTRY", raising=False)
 
-    assert main([]) == 1
-    assert capsys.readouterr().err == "error: OPAL_REGISTRY: Field required\n"
+    with pytest.raises(SystemExit) as ended:
+        main([])
+
+    assert ended.value.code == 2
+    assert "--registry" in capsys.readouterr().err

@@ -1,0 +1,78 @@
+"""Every benchmark runs, and what it prints has the shape that docs/benchmarks.md shows.
+
+Times are not looked at; what they are times *of* is: equal answers, no errors, real cache hits.
+"""
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from tests.services import REPOSITORY, service_environment
+
+COLUMNS = {
+    "training": {"stage", "step", "sequences/s", "ms per step", "ratio to plain"},
+    "match": {
+        *("items", "k", "part", "ours median", "ours p99", "plain median", "plain p99", "ratio"),
+        *("ours recall@100", "plain recall@100"),
+    },
+    "service": {
+        *("server", "workers", "connections", "requests/s", "p50", "p99", "errors"),
+        *("from cache", "answer bytes", "ratio to plain"),
+    },
+}
+
+
+def run(name: str, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, f"tests/bench/bench_{name}.py", "--quick", *arguments],
+        env=service_environment(),
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def rows_of(name: str) -> list[dict[str, Any]]:
+    document = json.loads(run(name, "--json"))
+    assert document["quick"] is True
+    assert document["machine"]
+    assert "one thread" in document["threads"]
+    rows: list[dict[str, Any]] = [row for table in document["tables"] for row in table["rows"]]
+    assert rows
+    for row in rows:
+        assert set(row) == COLUMNS[name]
+        assert all(value >= 0 for value in row.values() if not isinstance(value, str))
+    return rows
+
+
+def test_training_compares_both_stages_with_the_plain_step() -> None:
+    found = {(row["stage"], row["step"]) for row in rows_of("training")}
+
+    assert {(stage, step) for stage in ("soft", "hard") for step in ("ours", "plain")} <= found
+
+
+def test_both_retrievals_find_what_is_exact() -> None:
+    rows = rows_of("match")
+
+    assert [row["part"] for row in rows] == ["encode", "search", "merge + filter", "match"]
+    for row in rows:
+        assert row["ours recall@100"] == pytest.approx(1, abs=0.005)  # a tie at the cut is rounding
+        assert row["plain recall@100"] == pytest.approx(1, abs=0.005)
+
+
+def test_service_meets_no_errors_and_its_cache_when_it_should() -> None:
+    rows = {row["server"]: row for row in rows_of("service")}
+
+    assert set(rows) == {"plain", "bare", "ours, cache off", "ours, cache hits"}
+    for row in rows.values():
+        assert row["errors"] == 0
+        assert row["requests/s"] > 0
+    assert rows["ours, cache off"]["from cache"] == 0
+    assert rows["ours, cache hits"]["from cache"] == 1

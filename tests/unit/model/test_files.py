@@ -1,0 +1,70 @@
+"""Nothing half-written is ever taken for whole."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from model.errors import InputError
+from model.files import new_folder, replace_file
+
+
+class BoomError(Exception):
+    pass
+
+
+def fail_while_writing(path: Path) -> None:
+    with new_folder(path) as staging:
+        (staging / "half").write_text("half")
+        raise BoomError
+
+
+def test_a_new_folder_appears_with_all_its_files(tmp_path: Path) -> None:
+    with new_folder(tmp_path / "a" / "out") as staging:
+        (staging / "file").write_text("whole")
+        (staging / "sub").mkdir()
+        (staging / "sub" / "file").write_text("too")
+        assert not (tmp_path / "a" / "out").exists()
+
+    assert (tmp_path / "a" / "out" / "sub" / "file").read_text() == "too"
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["out"]
+
+
+def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(BoomError):
+        fail_while_writing(tmp_path / "out")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_existing_folder_is_refused_and_kept(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+
+    with pytest.raises(InputError, match="out: exists already"):
+        fail_while_writing(tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_file_is_replaced(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    replace_file(file, "old")
+    replace_file(file, b"new")
+
+    assert file.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_failed_replacement_keeps_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "file"
+    replace_file(file, "old")
+
+    def no_space(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", no_space)
+    with pytest.raises(OSError, match="No space"):
+        replace_file(file, "new")
+    assert file.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [file]

@@ -1,0 +1,172 @@
+"""From a prepared data set to a finished run, and its measurement afterwards."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from model.checkpoint import load_checkpoint
+from model.config import TrainingConfig
+from model.dataset import Dataset, prepare
+from model.errors import InputError
+from model.fit import evaluate_run, fit
+from model.inference import load_encoder
+from model.run import read_run
+from model.training import STAGES, Training
+from tests.planted import PlantedLog
+
+CONFIG = TrainingConfig(
+    k=3, dim=8, batch_size=16, eval_every=5, patience=2, max_steps=10, max_len=6
+)
+
+
+@pytest.fixture(scope="module")
+def run_path(dataset_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("fit") / "run"
+    fit(dataset_path, path, CONFIG)
+    return path
+
+
+def test_a_run_is_complete(run_path: Path, dataset: Dataset) -> None:
+    run = read_run(run_path)
+    manifest = run.manifest
+
+    assert sorted(path.name for path in run_path.iterdir()) == [
+        "checkpoints",
+        "encoder.safetensors",
+        "histories.parquet",
+        "items.parquet",
+        "run.json",
+    ]
+    assert run.items.equals(dataset.catalog)
+    assert len(run.histories) == len(dataset.valid.histories) > 0
+    for mine, theirs in zip(run.histories, dataset.valid.histories, strict=True):
+        assert np.array_equal(mine, theirs)
+    assert manifest["model"] == "opal"
+    assert TrainingConfig.from_dict(manifest["hyper_parameters"]) == CONFIG
+    assert manifest["dataset"] == {
+        "name": "dataset",
+        "path": str(dataset.path.resolve()),
+        **dataset.summary,
+    }
+    assert {point["stage"] for point in manifest["curve"]} == set(STAGES)
+
+
+def test_the_stage_with_the_better_validation_is_chosen(run_path: Path) -> None:
+    manifest = read_run(run_path).manifest
+    stages = manifest["stages"]
+    best = max(STAGES, key=lambda stage: stages[stage]["metrics"]["valid"]["recall@50"])
+
+    assert manifest["stage"] == best
+    assert manifest["metrics"] == stages[best]["metrics"]
+    for stage in STAGES:
+        curve = [p for p in manifest["curve"] if p["stage"] == stage]
+        assert {p["valid_recall@50"] for p in curve if p["step"] == stages[stage]["step"]} == {
+            stages[stage]["metrics"]["valid"]["recall@50"]
+        }
+
+
+def test_the_encoder_is_that_of_the_chosen_stage(run_path: Path) -> None:
+    run = read_run(run_path)
+    encoder = load_encoder(run.encoder_path)
+    tensors, _ = load_checkpoint(run_path / "checkpoints", run.manifest["stage"])
+
+    expected = torch.nn.functional.normalize(tensors["item_table"], dim=-1)
+    np.testing.assert_array_equal(encoder.item_vectors, expected)
+    assert (encoder.n_interests, encoder.dim, encoder.max_len) == (3, 8, 6)
+
+
+@pytest.mark.parametrize("part", ["test", "valid"])
+def test_measuring_a_run_gives_what_training_wrote(run_path: Path, part: str) -> None:
+    run = read_run(run_path)
+    result = evaluate_run(run_path, part)
+
+    assert result["metrics"] == pytest.approx(run.manifest["metrics"][part])
+    assert {name: result[name] for name in ("run", "part")} == {
+        "run": str(run_path),
+        "part": part,
+    }
+    assert result["metrics"]["recall@10"] > 0
+
+
+def test_a_data_set_that_moved_is_found_where_it_is_said_to_be(
+    run_path: Path, dataset_path: Path, tmp_path: Path
+) -> None:
+    run = shutil.copytree(run_path, tmp_path / "run")
+    manifest = (run / "run.json").read_text()
+    (run / "run.json").write_text(manifest.replace(str(dataset_path), str(tmp_path / "gone")))
+    moved = shutil.copytree(dataset_path, tmp_path / "moved")
+
+    with pytest.raises(InputError, match="gone: not a prepared data set"):
+        evaluate_run(run, "test")
+    result = evaluate_run(run, "test", dataset_path=moved)
+    assert result["metrics"] == evaluate_run(run_path, "test")["metrics"]
+    assert result["dataset"] == str(moved)
+
+
+def test_another_catalog_is_refused(run_path: Path, tmp_path: Path) -> None:
+    log, _ = PlantedLog(n_users=20, seed=9).write(tmp_path)
+    prepare(log, tmp_path / "other")
+
+    with pytest.raises(InputError, match="other: its catalog is not the one that"):
+        evaluate_run(run_path, "test", dataset_path=tmp_path / "other")
+
+
+def test_a_finished_run_is_not_trained_over(run_path: Path, dataset_path: Path) -> None:
+    before = (run_path / "run.json").read_bytes()
+
+    with pytest.raises(InputError, match="holds a finished run already"):
+        fit(dataset_path, run_path, CONFIG)
+    assert (run_path / "run.json").read_bytes() == before
+
+
+def test_a_finished_run_is_left_as_it_is_by_resuming(run_path: Path, dataset_path: Path) -> None:
+    before = (run_path / "run.json").read_bytes()
+
+    assert fit(dataset_path, run_path, CONFIG, resume=True) == read_run(run_path).manifest
+    assert (run_path / "run.json").read_bytes() == before
+
+
+def test_an_unfinished_training_is_not_trained_over(dataset_path: Path, tmp_path: Path) -> None:
+    Training(Dataset.open(dataset_path), CONFIG, tmp_path / "run" / "checkpoints").run()
+
+    with pytest.raises(InputError, match="holds an unfinished training; pass --resume"):
+        fit(dataset_path, tmp_path / "run", CONFIG)
+
+
+def test_a_resumed_fit_ends_in_the_same_run(
+    run_path: Path, dataset_path: Path, tmp_path: Path
+) -> None:
+    # All is trained, and the crash came before the run was written.
+    shutil.copytree(run_path / "checkpoints", tmp_path / "run" / "checkpoints")
+    resumed = fit(dataset_path, tmp_path / "run", CONFIG, resume=True)
+
+    expected = read_run(run_path).manifest
+    for name in ("stage", "metrics", "stages", "curve", "hyper_parameters"):
+        assert resumed[name] == expected[name]
+    name = "encoder.safetensors"
+    assert (tmp_path / "run" / name).read_bytes() == (run_path / name).read_bytes()
+
+
+def test_a_folder_of_something_else_is_not_filled(dataset_path: Path, tmp_path: Path) -> None:
+    data = shutil.copytree(dataset_path, tmp_path / "data")
+
+    for resume in (False, True):
+        with pytest.raises(InputError, match="holds other files already"):
+            fit(data, data, CONFIG, resume=resume)
+    assert Dataset.open(data).n_users == 60
+
+
+def test_resuming_where_nothing_is_starts_anew(dataset_path: Path, tmp_path: Path) -> None:
+    manifest = fit(dataset_path, tmp_path / "run", replace(CONFIG, max_steps=2), resume=True)
+
+    assert [point["step"] for point in manifest["curve"]] == [2, 2]
+
+
+def test_a_folder_that_is_no_data_set_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="not a prepared data set"):
+        fit(tmp_path, tmp_path / "run", CONFIG)
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,279 @@
+"""The schedule of both stages: what is kept, when it ends, and going on after a break."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from model.checkpoint import load_checkpoint
+from model.config import LossWeights, TrainingConfig
+from model.dataset import Dataset, prepare
+from model.errors import InputError
+from model.evaluation import evaluate
+from model.histories import TrainingBatch
+from model.losses import (
+    hard_assignment,
+    orthogonality_loss,
+    uniformity_loss,
+    unique_loss,
+)
+from model.opal import OpalEncoder, Stage
+from model.training import STAGES, Training, evaluate_encoder, training_loss
+
+CONFIG = TrainingConfig(
+    k=3, dim=8, batch_size=16, eval_every=5, patience=2, max_steps=20, max_len=10
+)
+NO_OTHER_LOSSES = LossWeights(orthogonality=0, uniformity=0, unique=0)
+
+
+class Recorded(Training):
+    """A training that keeps what happened at each step, and can be interrupted at one."""
+
+    interrupt_at = -1
+    steps = 0
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.weights: list[Tensor] = []
+        self.at_hand_over: list[dict[str, Tensor]] = []
+
+    def _train_step(self) -> float:
+        if self.steps == self.interrupt_at:
+            raise KeyboardInterrupt
+        self.steps += 1
+        loss = super()._train_step()
+        self.weights.append(self.encoder.item_table.detach().clone())
+        return loss
+
+    def _begin_stage(self, stage: Stage) -> None:
+        for after in (False, True):
+            if after:
+                super()._begin_stage(stage)
+            state = {name: value.clone() for name, value in self.encoder.state_dict().items()}
+            self.at_hand_over.append(state)
+
+
+def batch_of(dataset: Dataset) -> TrainingBatch:
+    return Training(dataset, CONFIG, Path("unused"))._sampler.draw(np.random.default_rng(0))
+
+
+def encoder_of(dataset: Dataset) -> OpalEncoder:
+    torch.manual_seed(3)
+    encoder = OpalEncoder(n_items=dataset.n_items, n_interests=3, dim=8, temperature=0.1)
+    torch.nn.init.normal_(encoder.hyper_table)  # not orthogonal: every loss has something to say
+    return encoder
+
+
+def kept(folder: Path) -> dict[Stage, tuple[dict[str, Tensor], dict[str, Any]]]:
+    return {stage: load_checkpoint(folder, stage) for stage in STAGES}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_loss_is_the_weighted_sum_of_all_its_terms(dataset: Dataset, stage: Stage) -> None:
+    encoder, batch = encoder_of(dataset), batch_of(dataset)
+
+    def loss(weights: LossWeights) -> float:
+        config = replace(CONFIG, loss_weights=weights)
+        return training_loss(encoder, batch, stage, config).item()
+
+    with torch.no_grad():
+        encoded = encoder(torch.from_numpy(batch.histories), stage)
+        a, is_item = encoded.assignment, encoded.is_item
+        orthogonality = orthogonality_loss(encoder.hyper_categories()).item()
+        uniformity = uniformity_loss(a, is_item).item()
+        unique = unique_loss(a, is_item).item() if stage == "hard" else 0.0
+        if stage == "hard":
+            uniformity += uniformity_loss(hard_assignment(a), is_item).item()
+    future = loss(NO_OTHER_LOSSES)
+
+    assert min(future, orthogonality, uniformity) > 0
+    expected = future + 7 * orthogonality + 5 * uniformity + 3 * unique
+    assert loss(LossWeights(orthogonality=7, uniformity=5, unique=3)) == pytest.approx(
+        expected, rel=1e-5
+    )
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_future_item_prediction_is_its_equation(dataset: Dataset, stage: Stage) -> None:
+    encoder, batch = encoder_of(dataset), batch_of(dataset)
+    config = replace(CONFIG, temperature=0.3, loss_weights=NO_OTHER_LOSSES)
+    with torch.no_grad():
+        z = encoder(torch.from_numpy(batch.histories), stage).interests.numpy().astype(float)
+        e = encoder.item_embeddings().numpy().astype(float)
+
+    losses = []
+    for user, positive in enumerate(batch.positives):
+        negatives = batch.negatives[batch.is_negative[user]]
+        scores = (z[user] @ e[[positive, *negatives]].T).max(0) / 0.3
+        losses.append(np.log(np.exp(scores).sum()) - scores[0])
+    assert training_loss(encoder, batch, stage, config).item() == pytest.approx(np.mean(losses))
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("max_len", [1, 3, 100])
+def test_an_encoder_in_training_is_evaluated_user_by_user_alike(
+    dataset: Dataset, stage: Stage, max_len: int
+) -> None:
+    encoder = encoder_of(dataset)
+    with torch.no_grad():
+        one_by_one = torch.cat(
+            [
+                encoder(torch.from_numpy(history[-max_len:])[None], stage).interests
+                for history in dataset.test.histories
+            ]
+        )
+        vectors = encoder.item_embeddings()
+    expected = evaluate(lambda _: one_by_one, vectors, dataset.test.histories, dataset.test.targets)
+
+    assert evaluate_encoder(encoder, dataset.test, stage, max_len) == pytest.approx(expected)
+
+
+def test_both_stages_are_validated_and_kept(dataset: Dataset, tmp_path: Path) -> None:
+    training = Training(dataset, CONFIG, tmp_path)
+    training.run()
+
+    assert [point["stage"] for point in training.curve] == sorted(
+        (point["stage"] for point in training.curve), reverse=True
+    )
+    for stage, (tensors, state) in kept(tmp_path).items():
+        points = [point for point in training.curve if point["stage"] == stage]
+        best = max(points, key=lambda point: point["valid_recall@50"])
+        assert state["step"] == best["step"]
+        assert state["metrics"]["recall@50"] == best["valid_recall@50"]
+        encoder = encoder_of(dataset)
+        encoder.load_state_dict(tensors)
+        assert evaluate_encoder(encoder, dataset.valid, stage, 10) == state["metrics"]
+        assert training.load_best(stage) == best["step"]
+        assert torch.equal(training.encoder.item_table, tensors["item_table"])
+
+
+def test_the_hard_stage_starts_from_the_best_of_the_soft_one(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    # Steps this large end a stage anywhere but at its best.
+    training = Recorded(dataset, replace(CONFIG, learning_rate=0.3, averaging=0.0), tmp_path)
+    training.run()
+    best, state = kept(tmp_path)["soft"]
+    before, after = training.at_hand_over
+
+    assert state["step"] < [p["step"] for p in training.curve if p["stage"] == "soft"][-1]
+    assert all(torch.equal(after[name], best[name]) for name in best)
+    assert not torch.equal(before["item_table"], best["item_table"])
+
+
+def test_a_stage_ends_when_patience_is_spent(dataset: Dataset, tmp_path: Path) -> None:
+    # Nothing moves, so that the first validation stays the best.
+    training = Training(
+        dataset,
+        replace(CONFIG, learning_rate=1e-30, max_steps=1000, eval_every=3, patience=4),
+        tmp_path,
+    )
+    training.run()
+
+    for stage in STAGES:
+        steps = [point["step"] for point in training.curve if point["stage"] == stage]
+        assert steps == [3, 6, 9, 12, 15]
+        assert kept(tmp_path)[stage][1]["step"] == 3
+
+
+def test_a_stage_ends_at_its_last_step_and_is_validated_there(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    config = replace(
+        CONFIG, learning_rate=1e-30, max_steps=7, patience=9, loss_weights=NO_OTHER_LOSSES
+    )
+    training = Training(dataset, config, tmp_path)
+    training.run()
+    first, last = (point for point in training.curve if point["stage"] == "soft")
+
+    assert (first["step"], last["step"]) == (5, 7)
+    assert last["loss"] == pytest.approx(first["loss"], rel=0.2), "a mean over its own steps"
+
+
+@pytest.mark.parametrize("averaging", [0.0, 0.5, 0.99])
+def test_what_is_kept_is_the_moving_average_of_the_weights(
+    dataset: Dataset, tmp_path: Path, averaging: float
+) -> None:
+    training = Recorded(dataset, replace(CONFIG, averaging=averaging), tmp_path)
+    average = training.encoder.item_table.detach().clone()
+    training.run()
+    best, state = kept(tmp_path)["soft"]
+
+    for step, weights in enumerate(training.weights[: state["step"]], start=1):
+        decay = min(averaging, step / (step + 10))
+        average = decay * average + (1 - decay) * weights
+    torch.testing.assert_close(best["item_table"], average)
+
+
+# A soft stage has 20 steps here, validated at 5, 10 …; 12 lies between two, 20 is its end.
+@pytest.mark.parametrize("interrupt_at", [0, 3, 5, 12, 20, 27])
+def test_an_interrupted_training_goes_on_as_if_nothing_had_been(
+    dataset: Dataset, tmp_path: Path, interrupt_at: int
+) -> None:
+    config = replace(CONFIG, patience=9)
+    undisturbed = Training(dataset, config, tmp_path / "undisturbed")
+    undisturbed.run()
+
+    interrupted = Recorded(dataset, config, tmp_path / "interrupted")
+    interrupted.interrupt_at = interrupt_at
+    with pytest.raises(KeyboardInterrupt):
+        interrupted.run()
+    resumed = Training(dataset, config, tmp_path / "interrupted")
+    resumed.resume()
+    resumed.run()
+
+    assert resumed.curve == undisturbed.curve
+    expected = kept(tmp_path / "undisturbed")
+    for stage, (tensors, state) in kept(tmp_path / "interrupted").items():
+        assert state["step"] == expected[stage][1]["step"]
+        assert all(torch.equal(tensors[name], expected[stage][0][name]) for name in tensors)
+    for mine, theirs in zip(
+        resumed.encoder.parameters(), undisturbed.encoder.parameters(), strict=True
+    ):
+        assert torch.equal(mine, theirs)
+
+
+def test_the_seed_alone_makes_the_difference(dataset: Dataset, tmp_path: Path) -> None:
+    curves = []
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        training = Training(dataset, replace(CONFIG, seed=seed), tmp_path / name)
+        training.run()
+        curves.append([point["loss"] for point in training.curve])
+
+    assert curves[0] == curves[1]
+    assert curves[0] != curves[2]
+
+
+def test_other_settings_do_not_resume(dataset: Dataset, tmp_path: Path) -> None:
+    Training(dataset, CONFIG, tmp_path).run()
+
+    with pytest.raises(InputError, match="the checkpoint was made with other settings"):
+        Training(dataset, replace(CONFIG, patience=3), tmp_path).resume()
+
+
+def test_other_data_do_not_resume(dataset: Dataset, tmp_path: Path) -> None:
+    Training(dataset, CONFIG, tmp_path).run()
+    other = replace(dataset, summary={**dataset.summary, "created": "later"})
+
+    with pytest.raises(InputError, match="the checkpoint was made with another data set"):
+        Training(other, CONFIG, tmp_path).resume()
+
+
+def test_a_loss_that_is_no_number_stops_the_training(dataset: Dataset, tmp_path: Path) -> None:
+    training = Training(dataset, replace(CONFIG, temperature=1e-39), tmp_path)
+
+    with pytest.raises(InputError, match=r"the loss is nan at step 5 of the soft stage; lower"):
+        training.run()
+    assert not list(tmp_path.iterdir()), "what is no number is not kept"
+
+
+def test_a_log_without_validation_targets_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text("user_id,item_id\nu,a\nu,b\nu,c\n")
+    prepare(tmp_path / "log.csv", tmp_path / "data")
+
+    with pytest.raises(InputError, match="no user has a validation target"):
+        Training(Dataset.open(tmp_path / "data"), CONFIG, tmp_path / "run")
