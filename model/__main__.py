@@ -113,11 +113,11 @@ def _prepare(arguments: argparse.Namespace) -> Result:
 
 
 def _train(arguments: argparse.Namespace) -> Result:
+    config = TrainingConfig(**{name: getattr(arguments, name) for name, _, _ in _TRAINING_OPTIONS})
     import torch
 
     from model.fit import fit
 
-    config = TrainingConfig(**{name: getattr(arguments, name) for name, _, _ in _TRAINING_OPTIONS})
     torch.set_num_threads(max(1, arguments.threads))
     return fit(arguments.dataset, arguments.out, config, resume=arguments.resume)
 

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,9 @@ _GENRES = (
     "|Film-Noir|Horror|Musical|Mystery|Romance|Sci-Fi|Thriller|War|Western"
 ).split(CATEGORY_SEPARATOR)
 _FIRST_GENRE_COLUMN = 5
+
+_RATINGS = ("user_id", "item_id", "rating", "timestamp")
+_MOVIES = ("item_id", "title", "category")
 
 
 def write_movielens(out: Path, source: Path | None = None) -> dict[str, Any]:
@@ -115,38 +119,42 @@ def _recbole_table(content: bytes) -> pl.DataFrame:
 
 
 def _official_100k(source: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
-    ratings = pl.read_csv(
-        source / "u.data",
-        separator="\t",
-        has_header=False,
-        new_columns=["user_id", "item_id", "rating", "timestamp"],
-    )
-    rows = [line.split("|") for line in _lines(source / "u.item") if line.count("|") > len(_GENRES)]
-    movies = [
-        {
-            "item_id": row[0],
-            "title": row[1],
-            "category": CATEGORY_SEPARATOR.join(
-                genre
-                for genre, flag in zip(_GENRES, row[_FIRST_GENRE_COLUMN:], strict=False)
-                if flag == "1" and genre != "unknown"
-            ),
-        }
-        for row in rows
-    ]
-    return ratings, pl.DataFrame(movies)
+    films = _rows(source / "u.item", "|", _FIRST_GENRE_COLUMN + len(_GENRES))
+    movies = [(film[0], film[1], _genres(film[_FIRST_GENRE_COLUMN:])) for film in films]
+    return _ratings(source / "u.data", "\t"), _movies(movies)
 
 
 def _official_1m(source: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
-    ratings = [line.split("::") for line in _lines(source / "ratings.dat")]
-    movies = [line.split("::") for line in _lines(source / "movies.dat")]
-    return (
-        pl.DataFrame(ratings, schema=["user_id", "item_id", "rating", "timestamp"], orient="row"),
-        pl.DataFrame(movies, schema=["item_id", "title", "category"], orient="row"),
-    )
+    movies = _rows(source / "movies.dat", "::", len(_MOVIES))
+    return _ratings(source / "ratings.dat", "::"), _movies(movies)
 
 
-def _lines(path: Path) -> list[str]:
+def _genres(flags: Sequence[str]) -> str:
+    names = [genre for genre, flag in zip(_GENRES, flags, strict=True) if flag == "1"]
+    return CATEGORY_SEPARATOR.join(name for name in names if name != "unknown")
+
+
+def _ratings(path: Path, separator: str) -> pl.DataFrame:
+    rows = _rows(path, separator, len(_RATINGS))
+    return pl.DataFrame(rows, schema=dict.fromkeys(_RATINGS, pl.String), orient="row")
+
+
+def _movies(rows: Sequence[Sequence[str]]) -> pl.DataFrame:
+    return pl.DataFrame(rows, schema=dict.fromkeys(_MOVIES, pl.String), orient="row")
+
+
+def _rows(path: Path, separator: str, n_fields: int) -> list[list[str]]:
     if not path.is_file():
         raise InputError(f"{path}: no such file; SOURCE is the folder with the official files")
-    return path.read_text(encoding="latin-1").splitlines()
+    rows = []
+    for number, line in enumerate(path.read_text(encoding="latin-1").split("\n"), start=1):
+        if not line.strip():
+            continue
+        fields = line.rstrip("\r").split(separator)
+        if len(fields) != n_fields:
+            raise InputError(
+                f"{path}: line {number}: expected {n_fields} fields separated by "
+                f"{separator!r}, found {len(fields)}"
+            )
+        rows.append(fields)
+    return rows

@@ -16,19 +16,6 @@ from tests.services import REPOSITORY, ServiceProcess
 LOG = PlantedLog(n_users=200, items_per_category=25)
 TRAINING = ["--k", "4", "--dim", "16", "--max-len", "20", "--batch-size", "128"]
 SCHEDULE = ["--eval-every", "100", "--max-steps", "200", "--learning-rate", "0.005"]
-    "--k",
-    "4",
-    "--dim",
-    "16",
-    "--max-len",
-    "20",
-    "--batch-size",
-    "128",
-    "--eval-every",
-    "100",
-    "--max-steps",
-    "200",
-]
 SWAP_SECONDS = 20
 
 

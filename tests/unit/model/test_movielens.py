@@ -92,7 +92,7 @@ def test_a_folder_without_the_files_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("row", ["1::1193::5", "", "1\t1193\t5\t978300760", "1::2::3::4::5"])
+@pytest.mark.parametrize("row", ["1::1193::5", "1\t1193\t5\t978300760", "1::2::3::4::5"])
 def test_a_rating_of_another_form_is_named(tmp_path: Path, row: str) -> None:
     (tmp_path / "ratings.dat").write_text(f"1::1193::5::978300760\n{row}\n")
     (tmp_path / "movies.dat").write_text("1193::A::Drama\n")
