@@ -54,11 +54,6 @@ class OpalEncoder(nn.Module):
         self.gru = nn.GRU(dim, dim, bias=False, batch_first=True)
         self.head = nn.Linear(dim, dim)
 
-    @property
-    def n_items(self) -> int:
-        """Items in the catalog."""
-        return self.item_table.shape[0]
-
     def item_embeddings(self) -> Tensor:
         """All items' unit vectors e_v. Shape (n_items, d), float32."""
         return functional.normalize(self.item_table, dim=-1)

@@ -131,7 +131,9 @@ def write_encoder(
             ``gru.weight_hh``, ``head.weight``, ``head.bias``.
         config: ``stage``, ``temperature``, ``max_len``.
     """
-    save_file(tensors, path, metadata={"encoder": json.dumps(config)})
+    # safetensors writes memory as it lies: a transposed array would come back as another one.
+    as_rows = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+    save_file(as_rows, path, metadata={"encoder": json.dumps(config)})
 
 
 def git_revision() -> str | None:

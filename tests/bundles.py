@@ -13,7 +13,8 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from safetensors.numpy import save_file
+
+from model.run import write_encoder
 
 Stage = Literal["soft", "hard"]
 Floats = NDArray[np.float32]
@@ -59,7 +60,7 @@ def write_run(
     rng = np.random.default_rng(seed)
     vectors, hyper_categories, cluster = clustered_vectors(n_items, dim, k, rng)
     path.mkdir(parents=True)
-    write_encoder(path, vectors, hyper_categories, stage=stage, max_len=max_len, rng=rng)
+    write_random_encoder(path, vectors, hyper_categories, stage=stage, max_len=max_len, rng=rng)
     _items(n_items, cluster, rng).write_parquet(path / "items.parquet")
     histories = [_history(cluster, k, max_len, rng) for _ in range(n_histories)]
     pl.DataFrame({"history": histories}, schema={"history": pl.List(pl.Int32)}).write_parquet(
@@ -70,7 +71,7 @@ def write_run(
     return path
 
 
-def write_encoder(
+def write_random_encoder(
     run: Path,
     vectors: Floats,
     hyper_categories: Floats,
@@ -92,7 +93,7 @@ def write_encoder(
         for name, shape in shapes.items():
             tensors[name] = (rng.normal(size=shape) / np.sqrt(dim)).astype(np.float32)
     config = {"stage": stage, "temperature": 0.1, "max_len": max_len}
-    save_file(tensors, run / "encoder.safetensors", metadata={"encoder": json.dumps(config)})
+    write_encoder(run / "encoder.safetensors", tensors, config)
 
 
 def build_small_bundle(folder: Path, *, name: str = "bundle", **run_options: Any) -> Path:

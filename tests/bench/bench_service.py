@@ -4,17 +4,21 @@
 
 Every server answers the same requests from the same bundle on the same uvicorn; the load comes
 from one more process on the same machine, which takes its share of the cores. With the cache off
-no request is repeated until all have been sent; the hits are a few requests, asked once before.
+many different requests are sent in turn; the hits are a few requests, all asked before.
 The bare endpoint returns the bytes of one of the service's answers.
+
+The servers run side by side and are loaded one at a time, by turns in several rounds, so that a
+busy moment of the machine meets all of them; the spread of the rounds' ratios tells how far to
+trust a ratio.
 """
 
-import json
+import statistics
 import tempfile
-from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.bench.load import Outcome
 from tests.bench.measuring import (
     Row,
     Table,
@@ -25,25 +29,27 @@ from tests.bench.measuring import (
     use_one_thread,
 )
 from tests.bench.servers import Address, load, running_app, running_service
+from tests.bench.service_work import K, Work, prepare_work
 
-K = 8
+PLAIN = "plain"
 MOST_REQUESTS = 200_000
 WARM_UP_SECONDS = 30.0  # at most
 
 
 class Size(NamedTuple):
-    """How much is measured."""
+    """How much is measured; ``seconds`` is that of one load in one round."""
 
     n_items: int
     workers: tuple[int, ...]
     connections: tuple[int, ...]
+    rounds: int
     seconds: float
     n_bodies: int
     n_hits: int
 
 
-FULL = Size(20_000, (1, 2), (1, 16), 4.0, 2000, 64)
-QUICK = Size(500, (1,), (4,), 0.3, 50, 10)
+FULL = Size(20_000, (1, 2), (1, 16), 5, 1.0, 2000, 64)
+QUICK = Size(500, (1,), (4,), 1, 0.3, 50, 10)
 
 
 class Contestant(NamedTuple):
@@ -59,118 +65,108 @@ def main() -> None:
     options = parse_options("Measure the service against a plain and a bare FastAPI endpoint.")
     use_one_thread()
     size = QUICK if options.quick else FULL
+    rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
-        rows = add_ratios([row for each in contestants(Path(folder), size) for row in each])
+        work = prepare_work(
+            Path(folder), n_items=size.n_items, n_bodies=size.n_bodies, n_hits=size.n_hits
+        )
+        for workers in size.workers:
+            rows += measure(contestants(work, workers), workers, size)
     title = (
-        f"{size.n_items} items, k = {K}, L = 50, d = 64, top 100, Flat; {size.seconds:g} s each, "
-        "milliseconds; ratio = requests/s against plain with as many workers and connections"
+        f"{size.n_items:,} items, k = {K}, L = 50, d = 64, top 100, Flat; {size.rounds} rounds of "
+        f"{size.seconds:g} s; milliseconds; ratio = requests/s against plain with as many workers "
+        "and connections, median of the rounds (least to largest)"
     )
     threads = "one thread per worker, load from one more process"
     show("Service", [Table(title, rows)], threads=threads, options=options)
 
 
-def contestants(folder: Path, size: Size) -> Iterator[list[Row]]:
-    """Measure every server with every number of workers; give the rows of each."""
-    from index.registry import Registry
+def contestants(work: Work, workers: int) -> list[Contestant]:
+    """Return the servers to start, with so many workers each."""
     from tests.bench.plain_service import ANSWER_VARIABLE, BUNDLE_VARIABLE
-    from tests.bench.synthetic import TOP_K, draw_histories, make_bundle, to_ids
 
-    bundle = make_bundle(folder, n_items=size.n_items, k=K)
-    Registry(folder / "registry").publish(bundle)
-    histories = draw_histories(size.n_bodies, n_items=size.n_items, k=K)
-    bodies = [json.dumps({"interactions": to_ids(rows), "top_k": TOP_K}) for rows in histories]
-    hits = bodies[: size.n_hits]
-    answer = folder / "answer.json"
-    answer.write_bytes(answer_of(bundle, to_ids(histories[0])))
-    bare, plain = {ANSWER_VARIABLE: str(answer)}, {BUNDLE_VARIABLE: str(bundle)}
-    registry, log = folder / "registry", folder / "app.log"
-    for workers in size.workers:
-        for contestant in (
-            Contestant("plain", running_app("create_plain", log, workers=workers, **plain), bodies),
-            Contestant("bare", running_app("create_bare", log, workers=workers, **bare), bodies),
-            Contestant(
-                "ours, cache off",
-                running_service(registry, workers=workers, cache=False),
-                bodies,
-            ),
-            Contestant(
-                "ours, cache hits", running_service(registry, workers=workers, cache=True), hits
-            ),
-        ):
-            yield measure(contestant, workers, size)
+    folder, bodies = work.folder, work.bodies
+    plain = {BUNDLE_VARIABLE: str(work.bundle)}
+    bare = {ANSWER_VARIABLE: str(folder / "answer.json")}
+    registry = folder / "registry"
+    plain_log, bare_log = folder / f"plain-{workers}.log", folder / f"bare-{workers}.log"
+    return [
+        Contestant(PLAIN, running_app("create_plain", plain_log, workers=workers, **plain), bodies),
+        Contestant("bare", running_app("create_bare", bare_log, workers=workers, **bare), bodies),
+        Contestant(
+            "ours, cache off", running_service(registry, workers=workers, cache=False), bodies
+        ),
+        Contestant(
+            "ours, cache hits", running_service(registry, workers=workers, cache=True), work.hits
+        ),
+    ]
 
 
-def answer_of(bundle: Path, item_ids: list[str]) -> bytes:
-    """Return an answer as the service sends it, as bytes."""
-    import orjson
-
-    from index.bundle import open_bundle
-    from service.matching import match
-    from service.query import Query
-
-    answer = match(open_bundle(bundle), Query(history=tuple(item_ids))).answer
-    return orjson.dumps({"request_id": "0" * 32, "source": "model", **answer})
-
-
-def measure(contestant: Contestant, workers: int, size: Size) -> list[Row]:
-    """Start a server and load it; return one row for each number of connections."""
-    rows: list[Row] = []
-    bodies = contestant.bodies
-    with contestant.server as address:
-        # New connections reach different workers: each of them gets to fill its own cache.
-        for _ in range(2 * workers):
-            load(
-                address,
-                bodies,
-                connections=8,
-                seconds=WARM_UP_SECONDS,
-                requests=2 * size.n_hits,
-            )
-        for connections in size.connections:
-            outcome = load(
-                address,
-                bodies,
-                connections=connections,
-                seconds=size.seconds,
-                requests=MOST_REQUESTS,
-            )
-            times = summarise(outcome.latencies) if outcome.latencies else Times(0.0, 0.0)
-            rows.append(
-                {
-                    "server": contestant.name,
-                    "workers": workers,
-                    "connections": connections,
-                    "requests/s": len(outcome.latencies) / outcome.seconds,
-                    "p50": times.median,
-                    "p99": times.p99,
-                    "errors": outcome.errors,
-                    "from cache": outcome.cached / max(1, len(outcome.latencies)),
-                    "answer bytes": outcome.answer_bytes,
-                }
-            )
-    return rows
+def measure(contestants: list[Contestant], workers: int, size: Size) -> list[Row]:
+    """Start the servers and load them by turns; return one row for each and each load."""
+    outcomes: dict[tuple[str, int], list[Outcome]] = {}
+    with ExitStack() as running:
+        addresses = {each.name: running.enter_context(each.server) for each in contestants}
+        for each in contestants:
+            warm_up(addresses[each.name], each.bodies, 2 * workers, 2 * size.n_hits)
+        for _ in range(size.rounds):
+            for connections in size.connections:
+                for each in contestants:
+                    outcome = load(
+                        addresses[each.name],
+                        each.bodies,
+                        connections=connections,
+                        seconds=size.seconds,
+                        requests=MOST_REQUESTS,
+                    )
+                    outcomes.setdefault((each.name, connections), []).append(outcome)
+    return [
+        to_row(name, workers, connections, rounds, outcomes[PLAIN, connections])
+        for (name, connections), rounds in outcomes.items()
+    ]
 
 
-def add_ratios(rows: list[Row]) -> list[Row]:
-    """Put each row's speed beside the plain server's with as many workers and connections.
+def warm_up(address: Address, bodies: list[str], loads: int, requests: int) -> None:
+    """Send some requests, each time on new connections.
+
+    These reach different workers, and each worker has a cache of its own to fill.
+    """
+    for _ in range(loads):
+        load(address, bodies, connections=8, seconds=WARM_UP_SECONDS, requests=requests)
+
+
+def to_row(
+    name: str, workers: int, connections: int, rounds: list[Outcome], plain: list[Outcome]
+) -> Row:
+    """Put the rounds of one server together; the ratios are between loads of the same round.
 
     Raises:
-        ValueError: The plain server answered nothing.
+        ValueError: The plain server answered nothing in a round.
     """
-    plain = {
-        (row["workers"], row["connections"]): float(row["requests/s"])
-        for row in rows
-        if row["server"] == "plain"
-    }
-    if not all(plain.values()):
+    if not all(outcome.latencies for outcome in plain):
         raise ValueError("the plain server answered nothing, so there is nothing to compare with")
-    return [
-        {
-            **row,
-            "ratio to plain": float(row["requests/s"]) / plain[row["workers"], row["connections"]],
-        }
-        for row in rows
-    ]
+    latencies = [value for outcome in rounds for value in outcome.latencies]
+    times = summarise(latencies) if latencies else Times(0.0, 0.0)
+    ratios = [speed(one) / speed(other) for one, other in zip(rounds, plain, strict=True)]
+    return {
+        "server": name,
+        "workers": workers,
+        "connections": connections,
+        "requests/s": statistics.median(speed(outcome) for outcome in rounds),
+        "p50": times.median,
+        "p99": times.p99,
+        "errors": sum(outcome.errors for outcome in rounds),
+        "from cache": sum(outcome.cached for outcome in rounds) / max(1, len(latencies)),
+        "answer bytes": rounds[-1].answer_bytes,
+        "ratio to plain": statistics.median(ratios),
+        "least": min(ratios),
+        "largest": max(ratios),
+    }
+
+
+def speed(outcome: Outcome) -> float:
+    """Return answers per second."""
+    return len(outcome.latencies) / outcome.seconds
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ def main() -> None:
         for stage in ("soft", "hard"):
             rows += measure(dataset, config, stage, Path(folder), steps)
     title = (
-        f"{dataset.n_users} users, {dataset.n_items} items, B = {config.batch_size}, L = 50, "
+        f"{dataset.n_users} users, {dataset.n_items:,} items, B = {config.batch_size}, L = 50, "
         f"k = 4, d = 64, {steps} steps each, by turns"
     )
     show("Training", [Table(title, rows)], threads="one thread", options=options)

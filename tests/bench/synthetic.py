@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.build import build_bundle
-from tests.bundles import clustered_vectors, item_id, write_encoder, write_run
+from tests.bundles import item_id, write_run
 
 DIM = 64
 MAX_LEN = 50
@@ -29,18 +29,6 @@ def make_bundle(folder: Path, *, n_items: int, k: int) -> Path:
     path = folder / f"run-{n_items}-{k}"
     run = write_run(
         path, n_items=n_items, k=k, dim=DIM, stage="hard", max_len=MAX_LEN, n_histories=100
-    )
-    random = np.random.default_rng(0)
-    vectors, hyper_categories, _ = clustered_vectors(n_items, DIM, k, random)
-    # Once more, in C order: safetensors saves an array's memory as it lies, and a transposed one
-    # comes back as other numbers, no longer orthogonal nor of unit length.
-    write_encoder(
-        run,
-        np.ascontiguousarray(vectors),
-        np.ascontiguousarray(hyper_categories),
-        stage="hard",
-        max_len=MAX_LEN,
-        rng=random,
     )
     return build_bundle(run, folder / f"bundle-{n_items}-{k}").path
 

@@ -20,7 +20,7 @@ COLUMNS = {
     },
     "service": {
         *("server", "workers", "connections", "requests/s", "p50", "p99", "errors"),
-        *("from cache", "answer bytes", "ratio to plain"),
+        *("from cache", "answer bytes", "ratio to plain", "least", "largest"),
     },
 }
 

@@ -9,14 +9,14 @@ from safetensors.numpy import load_file, save_file
 from index.build import build_bundle
 from index.bundle import open_bundle
 from model.errors import InputError
-from tests.bundles import Stage, clustered_vectors, item_id, write_encoder, write_run
+from tests.bundles import Stage, clustered_vectors, item_id, write_random_encoder, write_run
 
 RNG = np.random.default_rng(0)
 
 
 def replace_encoder(run: Path, vectors: np.typing.NDArray[np.float32], dim: int = 16) -> None:
     hyper_categories = clustered_vectors(8, dim, 4, RNG)[1]
-    write_encoder(run, vectors, hyper_categories, stage="soft", max_len=20, rng=RNG)
+    write_random_encoder(run, vectors, hyper_categories, stage="soft", max_len=20, rng=RNG)
 
 
 def assert_nothing_left(folder: Path) -> None:

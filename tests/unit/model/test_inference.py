@@ -118,8 +118,8 @@ def test_a_result_is_the_same_to_the_bit_whatever_else_is_encoded(pair: Pair) ->
         inference.encode(rows(seed, seed))
     after = inference.encode(history.copy())
 
-    for first, second in zip(before, after, strict=True):
-        assert first.tobytes() == second.tobytes()
+    for name in before._fields:
+        assert getattr(before, name).tobytes() == getattr(after, name).tobytes()
 
 
 @pytest.mark.parametrize("row", [N_ITEMS, -1, -N_ITEMS - 1])

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from model.__main__ import main
 from model.run import read_run
 from tests.planted import PlantedLog
 
@@ -125,3 +126,36 @@ def test_help_does_not_load_torch() -> None:
 
     assert done.returncode == 0, done.stderr
     assert "--max-len" in done.stdout
+
+
+def test_each_command_says_what_it_did(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "ratings.dat").write_text(
+        "".join(f"{user}::{item}::5::{item}\n" for user in range(9) for item in range(user, 9))
+    )
+    (tmp_path / "movies.dat").write_text("".join(f"{item}::T{item}::Drama\n" for item in range(9)))
+    log, data, run = (str(tmp_path / name) for name in ("log", "data", "run"))
+    steps = ["--max-steps", "1", "--batch-size", "4", "--k", "2", "--dim", "4"]
+
+    assert main(["movielens", "--source", str(tmp_path), "--out", log]) == 0
+    assert capsys.readouterr().out == "45 ratings of 9 titles from ml-1m\n"
+    assert main(["prepare", "--interactions", f"{log}/interactions.csv", "--out", data]) == 0
+    assert capsys.readouterr().out.endswith("35 training, 5 validation, 5 test interactions\n")
+    assert main(["train", data, "--out", run, *steps]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(": recall@10 ")[0] for line in lines[:4]] == [
+        "soft, valid",
+        "soft, test",
+        "hard, valid",
+        "hard, test",
+    ]
+    assert lines[4] == f"chosen by validation: {read_run(Path(run)).manifest['stage']} stage"
+    assert main(["evaluate", run]) == 0
+    assert (
+        capsys.readouterr().out
+        == lines[["soft", "hard"].index(lines[4].split()[3]) * 2 + 1][6:] + "\n"
+    )
+    assert main(["train", data, "--out", run]) == 1
+    assert capsys.readouterr() == (
+        "",
+        f"error: {run}: holds a finished run already; choose another --out\n",
+    )

@@ -48,7 +48,7 @@ def test_the_official_100k_is_read(tmp_path: Path) -> None:
     assert items_of(tmp_path / "out") == [
         ("242", "Kolya (1996)", "Comedy"),
         ("302", 'Café, "L.A." (1997)', "Action|Crime|Drama"),
-        ("267", "unknown", None),
+        ("267", "unknown", ""),
     ]
 
 

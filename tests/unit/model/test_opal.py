@@ -55,8 +55,9 @@ def slow_interests(encoder: OpalEncoder, history: list[int], stage: Stage) -> Te
 
 
 def slow_gru_step(encoder: OpalEncoder, x: Tensor, state: Tensor) -> Tensor:
-    from_input = (encoder.gru.weight_ih_l0 @ x).chunk(3)
-    from_state = (encoder.gru.weight_hh_l0 @ state).chunk(3)
+    weights = dict(encoder.gru.named_parameters())
+    from_input = (weights["weight_ih_l0"] @ x).chunk(3)
+    from_state = (weights["weight_hh_l0"] @ state).chunk(3)
     reset = torch.sigmoid(from_input[0] + from_state[0])
     update = torch.sigmoid(from_input[1] + from_state[1])
     new = torch.tanh(from_input[2] + reset * from_state[2])

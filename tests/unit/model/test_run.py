@@ -8,8 +8,16 @@ import polars as pl
 import pytest
 
 from model.errors import InputError
+from model.inference import load_encoder
 from model.items import ITEM_SCHEMA
-from model.run import MAX_HISTORIES, git_revision, read_run, read_run_manifest, write_run
+from model.run import (
+    MAX_HISTORIES,
+    git_revision,
+    read_run,
+    read_run_manifest,
+    write_encoder,
+    write_run,
+)
 
 CATALOG = pl.DataFrame(
     {
@@ -88,3 +96,22 @@ def test_a_damaged_or_missing_table_is_named(run_path: Path, name: str) -> None:
     (run_path / name).unlink()
     with pytest.raises(InputError, match="the run is damaged"):
         read_run(run_path)
+
+
+def test_where_there_is_no_git_there_is_no_revision(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+
+    assert git_revision() is None
+
+
+def test_an_encoder_comes_back_as_it_was_whatever_its_memory_order(tmp_path: Path) -> None:
+    vectors = np.random.default_rng(0).normal(size=(4, 6)).astype(np.float32)
+    config = {"stage": "soft", "temperature": 0.1, "max_len": 5}
+    # Column-major, as a transposed matrix is.
+    tensors = {"item_embedding": np.asfortranarray(vectors), "hyper_category": vectors[::2]}
+    write_encoder(tmp_path / "encoder.safetensors", tensors, config)
+
+    encoder = load_encoder(tmp_path / "encoder.safetensors")
+
+    np.testing.assert_array_equal(encoder.item_vectors, vectors)
+    np.testing.assert_array_equal(encoder.hyper_categories, vectors[::2])

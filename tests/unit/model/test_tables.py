@@ -159,3 +159,9 @@ def test_the_place_of_a_record_is_the_line_where_it_begins(table: Path) -> None:
         "line 5",
     ]
     assert place_of(Path("table.parquet"), 3) == "row 3"
+
+
+def test_what_the_reader_alone_objects_to_is_said_in_its_words(table: Path) -> None:
+    table.write_text("user_id,item_id,__line__\nu1,i1,1\n")
+
+    assert refusal(table).startswith("cannot be read: ")
