@@ -70,20 +70,3 @@ class PlantedLog:
         self.draw(shuffled=shuffled).write_csv(interactions)
         self.items().write_csv(items)
         return interactions, items
-
-
-def mutual_information(left: np.ndarray, right: np.ndarray) -> float:
-    """Normalised mutual information of two labellings, 0 (independent) to 1 (the same)."""
-    table = np.zeros((left.max() + 1, right.max() + 1))
-    np.add.at(table, (left, right), 1)
-    joint = table / table.sum()
-    outer = joint.sum(1, keepdims=True) * joint.sum(0, keepdims=True)
-    known = joint > 0
-    information = float((joint[known] * np.log(joint[known] / outer[known])).sum())
-
-    def entropy(shares: np.ndarray) -> float:
-        shares = shares[shares > 0]
-        return float(-(shares * np.log(shares)).sum())
-
-    mean_entropy = (entropy(joint.sum(0)) + entropy(joint.sum(1))) / 2
-    return information / mean_entropy if mean_entropy else 0.0

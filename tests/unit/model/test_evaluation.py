@@ -26,7 +26,7 @@ class Users:
         self._number = {}
         for user in range(n_users):
             order = random.permutation(n_items)
-            n_targets = int(random.integers(1, min(8, n_items // 2 + 1)))
+            n_targets = int(random.integers(1, min(30, n_items // 2 + 1)))
             history = random.choice(order[n_targets:], size=int(random.integers(1, 9)))
             self.histories.append(history)
             self.targets.append(order[:n_targets])

@@ -54,6 +54,16 @@ def test_a_file_is_replaced(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [file]
 
 
+def test_who_reads_a_file_while_it_is_replaced_reads_the_old_one(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    replace_file(file, "old")
+    with file.open() as reader:
+        replace_file(file, "new")
+
+        assert reader.read() == "old"
+    assert file.read_text() == "new"
+
+
 def test_a_failed_replacement_keeps_the_old_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

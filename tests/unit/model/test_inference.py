@@ -71,6 +71,24 @@ def test_a_history_in_one_hyper_category_is_that_of_torch(pair: Pair, stage: Sta
     assert sorted(encoded.counts.tolist()) == [0, 0, 0, len(history)]
 
 
+def test_an_interest_that_the_relu_cuts_to_nothing_is_that_of_torch(
+    stage: Stage, tmp_path: Path
+) -> None:
+    torch.manual_seed(1)
+    encoder = OpalEncoder(n_items=N_ITEMS, n_interests=4, dim=8, temperature=0.1)
+    torch.nn.init.zeros_(encoder.head.weight)
+    torch.nn.init.constant_(encoder.head.bias, -1)
+    export_encoder(encoder, tmp_path / "cut.safetensors", stage, MAX_LEN)
+    history = rows(9)
+
+    np.testing.assert_allclose(
+        load_encoder(tmp_path / "cut.safetensors").encode(history).vectors,
+        in_torch(encoder, history, stage),
+        rtol=0,
+        atol=1e-5,
+    )
+
+
 def test_item_vectors_are_those_of_torch(pair: Pair) -> None:
     encoder, inference = pair
 

@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from model.opal import PADDING, OpalEncoder, Stage, pack_sub_sequences
 
+STAGES: tuple[Stage, Stage] = ("soft", "hard")
 N_ITEMS = 40
 LENGTHS = (0, 1, 2, 7, 12, 3)
 
@@ -70,7 +71,7 @@ def encode(encoder: OpalEncoder, padded: Tensor, stage: Stage) -> Tensor:
     return interests
 
 
-@pytest.mark.parametrize("stage", ["soft", "hard"])
+@pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("seed", range(3))
 def test_interests_are_those_of_the_equations(stage: Stage, seed: int) -> None:
     torch.manual_seed(seed)
@@ -81,14 +82,14 @@ def test_interests_are_those_of_the_equations(stage: Stage, seed: int) -> None:
     torch.testing.assert_close(encode(encoder, pad(rows), stage), expected, rtol=0, atol=2e-6)
 
 
-@pytest.mark.parametrize("stage", ["soft", "hard"])
+@pytest.mark.parametrize("stage", STAGES)
 def test_interests_have_unit_length(encoder: OpalEncoder, stage: Stage) -> None:
     lengths = encode(encoder, pad(histories()), stage).norm(dim=-1)
 
     torch.testing.assert_close(lengths, torch.ones_like(lengths))
 
 
-@pytest.mark.parametrize("stage", ["soft", "hard"])
+@pytest.mark.parametrize("stage", STAGES)
 def test_the_amount_of_padding_does_not_count(encoder: OpalEncoder, stage: Stage) -> None:
     rows = histories()
 
@@ -97,7 +98,7 @@ def test_the_amount_of_padding_does_not_count(encoder: OpalEncoder, stage: Stage
     )
 
 
-@pytest.mark.parametrize("stage", ["soft", "hard"])
+@pytest.mark.parametrize("stage", STAGES)
 def test_the_side_of_the_padding_does_not_count(encoder: OpalEncoder, stage: Stage) -> None:
     rows = histories()
     left = torch.tensor([[PADDING] * (12 - len(row)) + row for row in rows])
@@ -105,7 +106,7 @@ def test_the_side_of_the_padding_does_not_count(encoder: OpalEncoder, stage: Sta
     torch.testing.assert_close(encode(encoder, pad(rows), stage), encode(encoder, left, stage))
 
 
-@pytest.mark.parametrize("stage", ["soft", "hard"])
+@pytest.mark.parametrize("stage", STAGES)
 def test_the_rest_of_the_batch_does_not_count(encoder: OpalEncoder, stage: Stage) -> None:
     rows = histories()
     together = encode(encoder, pad(rows), stage)
@@ -118,7 +119,7 @@ def test_the_rest_of_the_batch_does_not_count(encoder: OpalEncoder, stage: Stage
     torch.testing.assert_close(shuffled, together[order])
 
 
-@pytest.mark.parametrize("stage", ["soft", "hard"])
+@pytest.mark.parametrize("stage", STAGES)
 def test_an_empty_history_gives_the_hyper_categories(encoder: OpalEncoder, stage: Stage) -> None:
     for padded in (torch.full((2, 3), PADDING), torch.empty(2, 0, dtype=torch.int64)):
         interests = encode(encoder, padded, stage)
@@ -148,6 +149,16 @@ def test_hard_interests_know_the_order(encoder: OpalEncoder) -> None:
     assert (there - back).abs().max() > 1e-3
 
 
+def test_an_interest_that_the_relu_cuts_to_nothing_falls_back(encoder: OpalEncoder) -> None:
+    torch.nn.init.zeros_(encoder.head.weight)
+    torch.nn.init.constant_(encoder.head.bias, -1)
+    rows = histories()
+
+    soft, hard = (encode(encoder, pad(rows), stage) for stage in STAGES)
+    expected = functional.normalize(soft + encoder.hyper_categories().detach(), dim=-1)
+    torch.testing.assert_close(hard, expected)
+
+
 def test_assignment_is_a_distribution_where_items_are_and_nothing_elsewhere(
     encoder: OpalEncoder,
 ) -> None:
@@ -175,7 +186,7 @@ def test_embeddings_stay_on_the_unit_sphere(encoder: OpalEncoder) -> None:
     torch.testing.assert_close(encoder.embed(rows), encoder.item_embeddings()[rows])
 
 
-@pytest.mark.parametrize("stage", ["soft", "hard"])
+@pytest.mark.parametrize("stage", STAGES)
 def test_gradients_reach_only_the_items_of_the_histories(
     encoder: OpalEncoder, stage: Stage
 ) -> None:
