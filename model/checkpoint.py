@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from model.errors import InputError
-from model.files import replace_file, sync
+from model.files import read_json_object, replace_file, sync
 
 Tensors = dict[str, Tensor]
 
@@ -49,7 +49,7 @@ def load_checkpoint(folder: Path, name: str) -> tuple[Tensors, dict[str, Any]]:
     """
     path = folder / f"{name}.json"
     try:
-        state: dict[str, Any] = json.loads(path.read_text())
+        state = read_json_object(path)
         return load_file(folder / state["tensors"]), state
     except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
         raise InputError(f"{path}: no usable checkpoint ({error})") from error

@@ -19,7 +19,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from model.errors import InputError
-from model.files import new_folder
+from model.files import new_folder, read_json_object
 from model.interactions import OnBadRow, scan_interactions
 from model.items import no_items, read_items
 from model.splits import TRAIN, VALID, SplitChoice, choose_split, split_by_day, split_by_user
@@ -137,7 +137,7 @@ class Dataset:
             InputError: It is not such a folder, damaged, or of another format version.
         """
         try:
-            summary = json.loads((path / "dataset.json").read_text())
+            summary = read_json_object(path / "dataset.json")
         except (OSError, ValueError) as error:
             raise InputError(
                 f"{path}: not a prepared data set ({error}); "

@@ -1,11 +1,13 @@
 """Write folders and files so that nothing half-written is ever taken for whole."""
 
+import json
 import os
 import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from model.errors import InputError
 
@@ -55,6 +57,19 @@ def replace_file(path: Path, content: bytes | str) -> None:
         temporary.unlink(missing_ok=True)
         raise
     sync(path.parent)
+
+
+def read_json_object(path: Path) -> dict[str, Any]:
+    """Read a JSON file that holds an object.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is not JSON, or JSON of another kind.
+    """
+    value = json.loads(path.read_text())
+    if not isinstance(value, dict):
+        raise ValueError(f"expected a JSON object, got {type(value).__name__}")  # noqa: TRY004
+    return value
 
 
 def sync(path: Path) -> None:

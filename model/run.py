@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from model.errors import InputError
-from model.files import replace_file
+from model.files import read_json_object, replace_file
 from model.inference import ENCODER_FILE
 
 FORMAT_VERSION = 1
@@ -75,7 +75,7 @@ def read_run_manifest(path: Path) -> dict[str, Any]:
         InputError: See ``read_run``.
     """
     try:
-        manifest: dict[str, Any] = json.loads((path / RUN_FILE).read_text())
+        manifest = read_json_object(path / RUN_FILE)
     except FileNotFoundError:
         raise InputError(
             f"{path}: no finished run ({RUN_FILE} is missing); train one with "

@@ -22,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from model.checkpoint import has_checkpoint, load_checkpoint, save_checkpoint
 from model.config import TrainingConfig
@@ -187,14 +188,17 @@ class Training:
         config = self._config
         logger.info("%s stage: %d sequences per step", self.stage, config.batch_size)
         started, first_step, losses = time.monotonic(), self._step, 0.0
-        with tqdm(
-            total=config.max_steps,
-            initial=self._step,
-            desc=f"{self.stage} stage",
-            unit="step",
-            disable=None,  # no bar where stderr is not a terminal; the log lines tell
-            leave=False,
-        ) as bar:
+        with (
+            logging_redirect_tqdm(),
+            tqdm(
+                total=config.max_steps,
+                initial=self._step,
+                desc=f"{self.stage} stage",
+                unit="step",
+                disable=None,  # no bar where stderr is not a terminal; the log lines tell
+                leave=False,
+            ) as bar,
+        ):
             while self._step < config.max_steps and self._rounds_without_gain < config.patience:
                 losses += self._train_step()
                 bar.update()

@@ -21,10 +21,10 @@ def _one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def dataset_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small prepared data set that tests read but never change."""
+    """A small prepared data set that tests read but never change; Recall@50 is not always 1."""
     folder = tmp_path_factory.mktemp("data")
     interactions, items = PlantedLog(
-        n_users=60, n_categories=3, items_per_category=10, length=12
+        n_users=60, n_categories=3, items_per_category=60, length=12
     ).write(folder / "log")
     prepare(interactions, folder / "dataset", items=items)
     return folder / "dataset"

@@ -72,7 +72,7 @@ def test_a_folder_without_manifest_is_no_finished_run(run_path: Path) -> None:
         read_run(run_path)
 
 
-@pytest.mark.parametrize("content", ["", "{", "\x00", "\xff"])
+@pytest.mark.parametrize("content", ["", "{", "[]", "\x00", "\xff"])
 def test_a_damaged_manifest_is_named(run_path: Path, content: str) -> None:
     (run_path / "run.json").write_bytes(content.encode("latin-1"))
 
