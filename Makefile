@@ -14,8 +14,8 @@ TORCH_INDEX_URL ?=
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-# Chosen on the demo's validation users (docs/results.md).
-TRAIN_OPTIONS ?= --k 4 --max-len 30
+# Options of `python -m model train`, in place of those that suit the demo's data.
+TRAIN_OPTIONS ?=
 
 .PHONY: help
 help:  ## Show this list.
@@ -74,5 +74,5 @@ contract: setup  ## Rewrite what the contract tests hold: openapi.json, the sett
 
 .PHONY: clean
 clean:  ## Remove what demo and tools made, not .venv.
-	rm -rf $(DATA) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage
+	rm -rf demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

@@ -9,8 +9,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
-import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -33,7 +31,6 @@ HISTORY_TITLES = [
     "Emma",
 ]
 TOP_K = 10
-START_SECONDS = 60
 
 
 def main() -> int:
@@ -48,18 +45,15 @@ def main() -> int:
     except OpalError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
-    command = [sys.executable, "-m", "service", "--registry", str(arguments.registry)]
+    command = [sys.executable, "-m", "service", "--json", "--registry", str(arguments.registry)]
     command += ["--port", str(arguments.port), "--workers", str(arguments.workers)]
-    service = subprocess.Popen(command)
+    service = subprocess.Popen(command, stdout=subprocess.PIPE)
     signal.signal(signal.SIGTERM, lambda *_: service.terminate())
     try:
-        address = f"http://127.0.0.1:{arguments.port}"
-        if wait_until_ready(service, address):
-            show(address, history)
-        elif service.poll() is None:
-            sys.stderr.write(f"error: {address} was not ready after {START_SECONDS} s; see above\n")
-            service.terminate()
-            return service.wait() or 1
+        # The service writes one line once all its workers serve, or ends without one.
+        announcement = service.stdout.readline() if service.stdout else b""
+        if announcement:
+            show(json.loads(announcement)["url"], history)
         return service.wait()
     except KeyboardInterrupt:
         # Ctrl-C reaches the service as well; it finishes what it is doing.
@@ -84,18 +78,6 @@ def find_history(registry_path: Path) -> list[tuple[str, str]]:
             by_name.setdefault(title.rpartition(" (")[0] or title, (item_id, title))
     found = [by_name[name] for name in HISTORY_TITLES if name in by_name]
     return found or list(by_name.values())[: len(HISTORY_TITLES)]
-
-
-def wait_until_ready(service: "subprocess.Popen[bytes]", address: str) -> bool:
-    """Wait until the service answers /readyz; False if it ended or takes too long."""
-    deadline = time.monotonic() + START_SECONDS
-    while service.poll() is None and time.monotonic() < deadline:
-        try:
-            with urllib.request.urlopen(f"{address}/readyz", timeout=1):
-                return True
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.1)
-    return False
 
 
 def show(address: str, history: list[tuple[str, str]]) -> None:
