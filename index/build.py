@@ -8,7 +8,7 @@ from index.bundle import INDEX_FILE, REPORT_FILE
 from index.catalog import write_catalog
 from index.faiss_index import FaissItemIndex, build_faiss_index
 from index.manifest import Manifest, write_manifest
-from index.probes import Probes, make_probes, measure_recall, write_probes
+from index.probes import make_probes, measure_recall, write_probes
 from index.report import render_report
 from index.run_checks import check_run
 from index.tensor_files import copy_file, write_bytes
@@ -48,7 +48,7 @@ def build_bundle(
     with new_folder(out) as folder:
         logger.info("Index %s of %d items", kind, len(run.items))
         item_index = build_faiss_index(encoder.item_vectors, kind=kind)
-        probes = _probes(run, encoder)
+        probes = make_probes(encoder, run.histories)
         recall = measure_recall(item_index, encoder.item_vectors, probes)
         logger.info("Recall@100 on %d users' interests: %.4f", len(probes.lengths), recall)
         if recall < target_recall:
@@ -66,14 +66,6 @@ def build_bundle(
         manifest = write_manifest(folder, content)
     logger.info("Bundle %s at %s", manifest.version, out)
     return Built(out, manifest)
-
-
-def _probes(run: Run, encoder: OpalInferenceEncoder) -> Probes:
-    try:
-        return make_probes(encoder, run.histories)
-    except ValueError as error:
-        reason = f"cannot encode a history ({error})"
-        raise InputError(f"{run.encoder_path}: {reason}; train again") from error
 
 
 def _manifest_content(

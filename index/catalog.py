@@ -6,7 +6,8 @@ id_lookup.safetensors   sorted hashes of the item ids, and their rows
 popular.npy             all item rows, most interactions first
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from hashlib import blake2b
 from io import BytesIO
 from pathlib import Path
@@ -15,11 +16,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from index.item_index import NO_ROW, Rows
+from index.catalog_checks import (
+    check_counts,
+    check_lists,
+    check_lookup,
+    check_permutation,
+    check_texts,
+)
+from index.item_index import NO_ROW
 from index.lists import ERRORS, ListColumn, TextColumn, list_tensors, text_tensors
 from index.tensor_files import open_tensors, write_bytes, write_tensors
+from model.arrays import Rows
 from model.errors import BundleError
-from model.tensor_files import Tensors
+from model.tensor_files import DAMAGE, Tensors
 
 if TYPE_CHECKING:
     import polars as pl  # for the writer's argument; a worker only reads
@@ -30,6 +39,7 @@ LOOKUP_FILE = "id_lookup.safetensors"
 POPULAR_FILE = "popular.npy"
 
 ITEM_COLUMNS = ("item_id", "title", "category", "url", "interactions")
+TEXT_COLUMNS = ("item_id", "title", "url")
 
 
 class Catalog:
@@ -45,31 +55,37 @@ class Catalog:
     def __init__(self, folder: Path) -> None:
         items, lookup = open_tensors(folder / ITEMS_FILE), open_tensors(folder / LOOKUP_FILE)
         categories = open_tensors(folder / CATEGORIES_FILE)
-        try:
+        popular = _open_popular(folder / POPULAR_FILE)
+        with _named(folder / ITEMS_FILE):
+            for name in TEXT_COLUMNS:
+                check_texts(items, name)
             self._ids, self._titles = TextColumn(items, "item_id"), TextColumn(items, "title")
-            self._urls, self._codes = TextColumn(items, "url"), ListColumn(items, "category")
+            self._codes = ListColumn(items, "category")
+            self.n_items = len(self._ids)
             self.interactions: Rows = items["interactions"]
+            check_counts(self.interactions, self.n_items, "interactions")
+        with _named(folder / CATEGORIES_FILE):
+            check_texts(categories, "name")
+            names = TextColumn(categories, "name")
+            check_lists(categories, "rows", self.n_items)
+            self._members = ListColumn(categories, "rows")
+            _require_lengths({len(self._members)}, len(names))
+        with _named(folder / ITEMS_FILE):
+            check_lists(items, "category", len(names))
+            _require_lengths({len(self._codes), len(self._titles)}, self.n_items)
+        with _named(folder / LOOKUP_FILE):
             self._hashes: NDArray[np.uint64] = lookup["hashes"]
             self._rows: Rows = lookup["rows"]
-            names = TextColumn(categories, "name")
-            self._members = ListColumn(categories, "rows")
-        except KeyError as error:
-            raise BundleError(f"{folder}: column {error} is missing; build it again") from None
+            check_lookup(self._hashes, self._rows, self.n_items)
+            _require_lengths({len(self._hashes)}, self.n_items)
+        with _named(folder / POPULAR_FILE):
+            check_permutation(popular, self.n_items, "popular rows")
+        self.popular = popular
         self._category_names = names.take(np.arange(len(names)))
         self._category_codes = {name: code for code, name in enumerate(self._category_names)}
-        self.popular = _open_popular(folder / POPULAR_FILE)
-        self.n_items = len(self._ids)
-        lengths = {len(self.popular), len(self._hashes), len(self._rows), len(self.interactions)}
-        if lengths != {self.n_items}:
-            raise BundleError(f"{folder}: its tables differ in length; build the bundle again")
 
     def __repr__(self) -> str:
         return f"<Catalog {self.n_items} items, {len(self._category_names)} categories>"
-
-    @property
-    def category_names(self) -> list[str]:
-        """All category names, sorted."""
-        return list(self._category_names)
 
     def rows_of(self, item_ids: Sequence[str]) -> Rows:
         """Look up item ids.
@@ -106,18 +122,10 @@ class Catalog:
         """Return the titles of these rows, None where there is none. Shape (n,), int64."""
         return [title or None for title in self._titles.take(rows)]
 
-    def urls_of(self, rows: Rows) -> list[str | None]:
-        """Return the URLs of these rows, None where there is none. Shape (n,), int64."""
-        return [url or None for url in self._urls.take(rows)]
-
     def categories_of(self, rows: Rows) -> list[list[str]]:
         """Return the category names of these rows. Shape (n,), int64."""
         names = self._category_names
         return [[names[code] for code in self._codes[row].tolist()] for row in rows.tolist()]
-
-    def has_category(self, name: str) -> bool:
-        """Tell whether any item has this category."""
-        return name in self._category_codes
 
     def rows_in(self, categories: Sequence[str]) -> Rows:
         """Return the rows that have any of these categories; unknown names give nothing.
@@ -183,6 +191,22 @@ def _open_popular(path: Path) -> Rows:
         popular: Rows = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
     except FileNotFoundError:
         raise BundleError(f"{path}: is missing; build the bundle again") from None
-    except (OSError, ValueError) as error:
+    except (EOFError, *DAMAGE) as error:
         raise BundleError(f"{path}: damaged ({error}); build the bundle again") from error
     return popular
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Turn what is wrong within a table into an error that names its file."""
+    try:
+        yield
+    except KeyError as error:
+        raise BundleError(f"{path}: column {error} is missing; build it again") from None
+    except ValueError as error:
+        raise BundleError(f"{path}: {error}; build the bundle again") from None
+
+
+def _require_lengths(lengths: set[int], expected: int) -> None:
+    if lengths != {expected}:
+        raise ValueError(f"its columns differ in length (expected {expected})")

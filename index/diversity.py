@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from index.item_index import Floats
 from index.merging import Candidates
+from model.arrays import Floats
 
 
 def diversify(candidates: Candidates, item_vectors: Floats, diversity: float, n: int) -> Candidates:

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from index.item_index import Floats, Mask, Rows, SearchResult, check_search, no_answers
+from index.item_index import SearchResult, check_search, no_answers
+from model.arrays import Floats, Mask, Rows
 
 BLOCK = 8192
 """Item vectors made double at a time, so that a large catalog is not doubled in memory."""

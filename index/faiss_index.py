@@ -10,7 +10,8 @@ import faiss
 import numpy as np
 
 from index.exact import ExactItemIndex
-from index.item_index import NO_ROW, Floats, Mask, SearchResult, check_search
+from index.item_index import NO_ROW, SearchResult, check_search
+from model.arrays import Floats, Mask
 from model.errors import BundleError, InputError
 
 FACTORIES = {"auto": "Flat", "flat": "Flat"}

@@ -7,11 +7,8 @@ catalog. There is no padding row at this level.
 from typing import NamedTuple, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
-Rows = NDArray[np.int64]
-Mask = NDArray[np.bool_]
+from model.arrays import Floats, Mask, Rows
 
 NO_ROW = -1
 """Stands in ``SearchResult.rows`` where a query has fewer answers than were asked for."""
@@ -36,7 +33,9 @@ class ItemIndex(Protocol):
     twice; the answer to a query does not depend on the other queries of the call; the same call
     gives the same answer; calls from several threads at once are safe. Which of several items
     with the very same score are found at the cut, and in which order, is not promised:
-    ``retrieve`` settles that.
+    ``retrieve`` settles that. Nor is it promised, but of an exact index (kinds ``exact``,
+    ``flat``), that the first n answers to a query for more are those to a query for n: an
+    approximate one may find with a larger n what it missed with a smaller one.
     """
 
     @property

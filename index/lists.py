@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from index.item_index import Rows
+from model.arrays import Rows
 from model.tensor_files import Tensors
 
 # A text that came in over JSON may hold half a surrogate pair, which plain UTF-8 refuses.

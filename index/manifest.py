@@ -11,7 +11,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    StringConstraints,
+    ValidationError,
+)
 
 from index.tensor_files import write_bytes
 from model.errors import BundleError
@@ -24,7 +32,19 @@ VERSION_PATTERN = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
 
 # A plain name: no separator and no leading dot, so that no path leads out of the bundle.
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
-Metrics = dict[str, int | float]
+Metrics = dict[str, int | FiniteFloat]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+def is_version_name(name: str) -> bool:
+    """Tell whether a text is a version's name; such a name cannot lead out of a registry."""
+    return VERSION_PATTERN.fullmatch(name) is not None
+
+
+def _version(name: str) -> str:
+    if not is_version_name(name):
+        raise ValueError(f"{name!r} is not a version's name")
+    return name
 
 
 class _Part(BaseModel):
@@ -61,8 +81,8 @@ class IndexEntry(_Part):
     kind: str
     factory: str
     metric: str
-    target_recall: float
-    measured_recall: float
+    target_recall: Fraction
+    measured_recall: Fraction
 
 
 class OfflineMetrics(_Part):
@@ -76,7 +96,7 @@ class Manifest(_Part):
     """``manifest.json``."""
 
     format_version: int
-    version: str
+    version: Annotated[str, AfterValidator(_version)]
     created: str
     git_revision: str | None
     model: ModelEntry
@@ -85,11 +105,6 @@ class Manifest(_Part):
     metrics: OfflineMetrics
     dataset: dict[str, Any]
     files: dict[FileName, FileEntry]
-
-
-def is_version_name(name: str) -> bool:
-    """Tell whether a text is a version's name; such a name cannot lead out of a registry."""
-    return VERSION_PATTERN.fullmatch(name) is not None
 
 
 def write_manifest(folder: Path, content: dict[str, Any]) -> Manifest:
@@ -106,7 +121,7 @@ def write_manifest(folder: Path, content: dict[str, Any]) -> Manifest:
     created = datetime.now(UTC).isoformat(timespec="seconds")
     whole = {"format_version": FORMAT_VERSION, "created": created, **content, "files": files}
     document = {"version": _version_name(whole), **whole}
-    manifest = _validated(document, folder / MANIFEST_FILE)
+    manifest = _validated(document, Path(MANIFEST_FILE))  # its folder's name is yet to come
     write_bytes(folder / MANIFEST_FILE, _text(document).encode())
     return manifest
 
@@ -115,7 +130,8 @@ def read_manifest(folder: Path) -> Manifest:
     """Read and check ``manifest.json``.
 
     Raises:
-        BundleError: It is missing, of another format, or not as it was written.
+        BundleError: It is missing, of another format, not as it was written, or its folder is
+            named like another version.
     """
     path = folder / MANIFEST_FILE
     try:
@@ -123,6 +139,8 @@ def read_manifest(folder: Path) -> Manifest:
         document = json.loads(text)
     except (FileNotFoundError, NotADirectoryError):
         raise BundleError(f"{path}: no such file; is {folder} a bundle?") from None
+    except RecursionError:
+        raise BundleError(f"{path}: nested too deeply; the bundle is damaged") from None
     except ValueError as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
         raise BundleError(f"{path}: not JSON ({error}); the bundle is damaged") from error
     if not isinstance(document, dict) or "format_version" not in document:
@@ -134,6 +152,11 @@ def read_manifest(folder: Path) -> Manifest:
             f"{readable}; build the bundle again"
         )
     manifest = _validated(document, path)
+    if is_version_name(folder.name) and folder.name != manifest.version:
+        raise BundleError(
+            f"{path}: is of version {manifest.version}, but its folder is named {folder.name}; "
+            "publish the bundle instead of copying or renaming its folder"
+        )
     if text != _text(document) or manifest.version != _version_name(document):
         raise BundleError(f"{path}: changed after it was written; build the bundle again")
     return manifest
@@ -167,6 +190,6 @@ def _version_name(document: dict[str, Any]) -> str:
     digest = hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()[:8]
     try:
         created = datetime.fromisoformat(str(document["created"])).astimezone(UTC)
-    except ValueError:
+    except (ValueError, OverflowError):
         return ""
     return f"{created:%Y%m%dT%H%M%SZ}-{digest}"

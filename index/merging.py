@@ -5,7 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from index.item_index import NO_ROW, Floats, Rows, SearchResult
+from index.item_index import NO_ROW, SearchResult
+from model.arrays import Floats, Rows
 
 
 class Candidates(NamedTuple):

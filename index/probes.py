@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.exact import ExactItemIndex, exact_scores
-from index.item_index import Floats, ItemIndex, Rows
+from index.item_index import ItemIndex
 from index.retrieval import retrieve
 from index.tensor_files import open_tensors, write_tensors
+from model.arrays import Floats, Rows
 from model.errors import BundleError
 from model.inference import UserEncoder
 
@@ -93,9 +94,25 @@ def open_probes(folder: Path) -> Probes:
     """
     path = folder / PROBE_FILE
     try:
-        return Probes(**open_tensors(path))
-    except TypeError as error:
+        probes = Probes(**open_tensors(path))
+        _check_probe_shapes(probes)
+    except (TypeError, ValueError) as error:
         raise BundleError(f"{path}: not a file of probes ({error}); build it again") from error
+    return probes
+
+
+def _check_probe_shapes(probes: Probes) -> None:
+    """Raise ValueError where the arrays do not belong together, or there is no probe."""
+    dimensions = {"histories": 2, "lengths": 1, "interests": 3, "rows": 2, "scores": 2}
+    for name, array in probes._asdict().items():
+        if array.ndim != dimensions[name] or len(array) != len(probes.lengths):
+            raise ValueError(f"{name} have shape {array.shape}, {len(probes.lengths)} probes")
+        if array.dtype.kind != ("f" if name in ("interests", "scores") else "i"):
+            raise ValueError(f"{name} are {array.dtype}")
+    if probes.rows.size == 0 or probes.rows.shape != probes.scores.shape:
+        raise ValueError("it holds no probe with answers")
+    if not 0 <= probes.lengths.min() <= probes.lengths.max() <= probes.histories.shape[1]:
+        raise ValueError("lengths lie outside the histories")
 
 
 def measure_recall(item_index: ItemIndex, item_vectors: Floats, probes: Probes) -> float:

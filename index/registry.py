@@ -11,7 +11,6 @@ what it was copying lies in a staging folder, which the next publish sweeps away
 
 import fcntl
 import logging
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +21,7 @@ from index.manifest import MANIFEST_FILE, is_version_name, read_manifest
 from index.registry_entry import RegistryEntry, describe
 from index.tensor_files import copy_file
 from model.errors import BundleError, RegistryError
-from model.files import STAGING_PREFIX, new_folder, replace_file
+from model.files import new_folder, replace_file, sweep_staging
 
 CURRENT_FILE = "CURRENT"
 LOCK_FILE = ".lock"
@@ -94,7 +93,7 @@ class Registry:
         """Copy a bundle into the registry, and make it CURRENT.
 
         The bundle is checked before it is copied, and the copy again. Publishing what is already
-        there changes nothing but, if asked, CURRENT.
+        there changes nothing but, if asked, CURRENT; a copy there that is damaged is replaced.
 
         Args:
             bundle_path: What ``index build`` wrote.
@@ -104,16 +103,15 @@ class Registry:
             Its version.
 
         Raises:
-            BundleError: The bundle, or a copy of it in the registry, is damaged.
+            BundleError: The bundle is damaged.
         """
         version = open_bundle(bundle_path).version
         (self.path / BUNDLES).mkdir(parents=True, exist_ok=True)
         with self._writing():
-            self._sweep()
+            for folder in (self.path, self.path / BUNDLES):
+                sweep_staging(folder)  # whoever holds the lock is the only writer
             target = self.path / BUNDLES / version
-            if target.exists():
-                check_files(target, read_manifest(target))
-            else:
+            if not _is_whole(target):
                 _copy_bundle(bundle_path, target)
             if activate:
                 self._switch(version)
@@ -174,16 +172,6 @@ class Registry:
         except RegistryError:
             return None
 
-    def _sweep(self) -> None:
-        """Remove what killed writers left; whoever holds the lock is the only writer."""
-        for folder in (self.path, self.path / BUNDLES):
-            for debris in folder.glob(f"{STAGING_PREFIX}*"):
-                logging.getLogger(__name__).info("Removing %s, left by a publish that died", debris)
-                if debris.is_dir():
-                    shutil.rmtree(debris)
-                else:
-                    debris.unlink()
-
     @contextmanager
     def _writing(self) -> Iterator[None]:
         """Hold the registry's lock, which the system frees when its holder dies."""
@@ -192,10 +180,22 @@ class Registry:
             yield
 
 
+def _is_whole(bundle_path: Path) -> bool:
+    """Tell whether a published bundle is there and as it was written."""
+    if not bundle_path.exists():
+        return False
+    try:
+        check_files(bundle_path, read_manifest(bundle_path))
+    except BundleError as error:
+        logging.getLogger(__name__).warning("Replacing a damaged copy: %s", error)
+        return False
+    return True
+
+
 def _copy_bundle(source: Path, target: Path) -> None:
     """Copy what the manifest lists, check the copy, and only then give it its name."""
     manifest = read_manifest(source)
-    with new_folder(target) as folder:
+    with new_folder(target, replace=True) as folder:
         for name in [*manifest.files, MANIFEST_FILE]:
             copy_file(source / name, folder / name)
         try:

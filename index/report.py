@@ -7,8 +7,8 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from index.charts import make_charts
-from index.item_index import Rows
 from index.probes import Probes
+from model.arrays import Rows
 from model.inference import OpalInferenceEncoder
 from model.run import Run
 

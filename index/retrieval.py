@@ -1,14 +1,19 @@
 """From the interests of one user, or from one item, to candidates.
 
-On an exact index the answer is *the* top n by maximum over interests: whatever is excluded, with
-equal scores in item-row order also where the cut falls among them. Hence a shorter answer is a
-prefix of a longer one.
+On an exact index (kind ``flat``) the answer is *the* top n by maximum over interests: whatever is
+excluded, with equal scores in item-row order also where the cut falls among them. Hence a shorter
+answer is a prefix of a longer one.
+
+On an approximate index the number of candidates and their order by score (ties by row) hold too,
+and the same call gives the same answer. The prefix property does not: a search that fetches more
+may find an item that a shorter one missed.
 """
 
 import numpy as np
 
-from index.item_index import Floats, ItemIndex, Mask, Rows, SearchResult
+from index.item_index import ItemIndex, SearchResult
 from index.merging import Candidates, merge_interests
+from model.arrays import Floats, Mask, Rows
 
 MAX_OVERFETCH = 4096
 """Above so many excluded rows a selector in the search costs less than fetching more."""
@@ -36,7 +41,9 @@ def retrieve(
         allowed: True for the rows that are wanted. Shape (n_items,), bool. None = all.
 
     Returns:
-        n candidates, or as many as the catalog has under these conditions.
+        n candidates, or as many as the catalog has under these conditions, best first, ties by
+        row. On an exact index those for a smaller ``n`` are the first of those for a larger one;
+        on an approximate index they need not be (see above).
 
     Raises:
         ValueError: ``n`` is below 1 or a shape does not fit.

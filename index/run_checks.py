@@ -1,17 +1,27 @@
 """Whether a run can become a bundle: its parts belong together and can be served."""
 
 import math
+from pathlib import Path
+from types import UnionType
+from typing import Any
 
 import numpy as np
+import polars as pl
 
 from index.catalog import ITEM_COLUMNS
 from model.errors import InputError
 from model.inference import OpalInferenceEncoder
-from model.run import RUN_FILE, Run
+from model.run import HISTORIES_FILE, ITEMS_FILE, RUN_FILE, Run
 
-ITEMS = "items.parquet"
-HISTORIES = "histories.parquet"
-FIELDS = ("model", "stage", "hyper_parameters", "metrics", "dataset")
+FIELDS = {"model": str, "stage": str, "hyper_parameters": dict, "metrics": dict, "dataset": dict}
+NAMES: dict[Any, str] = {str: "text", dict: "an object", list: "a list"}
+COLUMN_TYPES = {
+    "item_id": pl.String(),
+    "title": pl.String(),
+    "category": pl.List(pl.String()),
+    "url": pl.String(),
+    "interactions": pl.Int64(),
+}
 
 
 def check_run(run: Run, encoder: OpalInferenceEncoder) -> None:
@@ -26,18 +36,34 @@ def check_run(run: Run, encoder: OpalInferenceEncoder) -> None:
     n_items = len(run.items)
     for history in run.histories:
         if len(history) and not 0 <= history.min() <= history.max() < n_items:
-            raise InputError(f"{run.path / HISTORIES}: an item row is outside 0…{n_items - 1}")
+            raise InputError(f"{run.path / HISTORIES_FILE}: an item row is outside 0…{n_items - 1}")
 
 
 def _check_manifest(run: Run) -> None:
     path = run.path / RUN_FILE
-    for name in FIELDS:
+    for name, kind in FIELDS.items():
         if name not in run.manifest:
             raise InputError(f"{path}: field {name} is missing; train again")
+        _require_kind(path, name, run.manifest[name], kind)
+    _require_kind(path, "git_revision", run.manifest.get("git_revision"), str | None)
+    _check_curve(path, run.manifest.get("curve", []))
     for part, metrics in run.manifest["metrics"].items():
+        _require_kind(path, f"metrics.{part}", metrics, dict)
         for name, value in metrics.items():
             if not isinstance(value, int | float) or not math.isfinite(value):
                 raise InputError(f"{path}: metrics.{part}.{name} is {value!r}, expected a number")
+
+
+def _check_curve(path: Path, curve: Any) -> None:
+    _require_kind(path, "curve", curve, list)
+    for place, point in enumerate(curve):
+        _require_kind(path, f"curve.{place}", point, dict)
+
+
+def _require_kind(path: Path, field: str, value: Any, kind: type | UnionType) -> None:
+    if not isinstance(value, kind):
+        name = NAMES.get(kind, "text or null")
+        raise InputError(f"{path}: {field} is {value!r}, expected {name}; train again")
 
 
 def _check_vectors(run: Run, encoder: OpalInferenceEncoder) -> None:
@@ -45,7 +71,7 @@ def _check_vectors(run: Run, encoder: OpalInferenceEncoder) -> None:
     if vectors.shape != (len(run.items), encoder.dim):
         raise InputError(
             f"{run.encoder_path}: item vectors have shape {vectors.shape}, expected "
-            f"{(len(run.items), encoder.dim)} ({ITEMS}, hyper-categories); train again"
+            f"{(len(run.items), encoder.dim)} ({ITEMS_FILE}, hyper-categories); train again"
         )
     if len(vectors) == 0:
         raise InputError(f"{run.path}: the catalog is empty; train on a log with items")
@@ -58,10 +84,15 @@ def _check_vectors(run: Run, encoder: OpalInferenceEncoder) -> None:
 
 
 def _check_items(run: Run) -> None:
-    path = run.path / ITEMS
+    path = run.path / ITEMS_FILE
     for name in ITEM_COLUMNS:
         if name not in run.items.columns:
             raise InputError(f"{path}: column {name} is missing; train again")
+        kind = run.items.schema[name]
+        if kind != COLUMN_TYPES[name]:
+            raise InputError(
+                f"{path}: column {name} is {kind}, expected {COLUMN_TYPES[name]}; train again"
+            )
     ids = run.items["item_id"]
     if ids.null_count():
         raise InputError(f"{path}: an item_id is missing")

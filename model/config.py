@@ -5,6 +5,10 @@ from typing import Any
 
 from model.errors import InputError
 
+MAX_SEED = 2**63 - 1
+MAX_VALUE = 2**31 - 1
+"""Of all numbers but the seed; what counts or sizes more does not end, or does not fit."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class LossWeights:
@@ -59,9 +63,12 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         for name, least in _LEAST.items():
             value = getattr(self, name)
-            if value is not None and value < least:
-                option = "--" + name.replace("_", "-")
-                raise InputError(f"{option} is {value}; expected at least {least}")
+            if value is not None and not value >= least:  # NaN is not, either
+                raise InputError(f"{_option(name)} is {value}; expected at least {least}")
+        for name, value in self._numbers():
+            most = MAX_SEED if name == "seed" else MAX_VALUE
+            if not value <= most:
+                raise InputError(f"{_option(name)} is {value}; expected at most {most}")
         if self.k > self.dim:
             raise InputError(
                 f"--k is {self.k}, --dim is {self.dim}; at most dim hyper-categories can be "
@@ -73,17 +80,34 @@ class TrainingConfig:
             )
         for name in ("temperature", "learning_rate"):
             if not getattr(self, name) > 0:
-                option = "--" + name.replace("_", "-")
-                raise InputError(f"{option} is {getattr(self, name)}; expected more than 0")
+                raise InputError(f"{_option(name)} is {getattr(self, name)}; expected more than 0")
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON types."""
         return asdict(self)
 
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "TrainingConfig":
-        """Make it from what ``to_dict`` gave."""
-        return cls(**{**values, "loss_weights": LossWeights(**values["loss_weights"])})
+    def differences(self, before: dict[str, Any]) -> str:
+        """Name the options that are not what they were, for a message.
+
+        Args:
+            before: What ``to_dict`` gave then, perhaps by way of JSON.
+
+        Returns:
+            Such as "--k is 4, was 8; --seed is 1, was 0"; empty where nothing differs.
+        """
+        now = self.to_dict()
+        changed = [name for name in now if now[name] != before.get(name)]
+        return "; ".join(
+            f"{_option(name)} is {now[name]}, was {before.get(name)}" for name in changed
+        )
+
+    def _numbers(self) -> list[tuple[str, float]]:
+        values = {**vars(self), **vars(self.loss_weights)}
+        return [(name, value) for name, value in values.items() if isinstance(value, int | float)]
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")
 
 
 _LEAST = {

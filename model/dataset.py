@@ -9,6 +9,7 @@
 
 import datetime
 import json
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,18 +17,18 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from model.arrays import Rows
 from model.errors import InputError
 from model.files import new_folder, read_json_object
-from model.interactions import OnBadRow, scan_interactions
+from model.interactions import LogPart, OnBadRow, scan_interactions
 from model.items import no_items, read_items
 from model.splits import TRAIN, VALID, SplitChoice, choose_split, split_by_day, split_by_user
 
 FORMAT_VERSION = 1
+LOG_FILE = "log.parquet"
+PARTED_FILE = "parted.parquet"
 MIN_ITEMS = 2
-
-Rows = NDArray[np.int64]
 
 
 def prepare(
@@ -43,7 +44,8 @@ def prepare(
 
     The catalog is what training has seen: items that occur only later are left out everywhere.
     Item rows go by training interactions, most first (ties by id), so that they depend on the
-    data alone.
+    data alone. Ids are text; space around them does not count (see ``model.ids``). Users are
+    those who have interactions with items of the catalog.
 
     Args:
         interactions: The log, a file or a folder of parts.
@@ -59,35 +61,24 @@ def prepare(
     Raises:
         InputError: The input cannot be used; the message says where and why.
     """
+    if not math.isfinite(min_weight):
+        raise InputError(f"--min-weight is {min_weight}; expected a number")
     parts = scan_interactions(interactions)
     table = read_items(items) if items else no_items()
     with new_folder(out) as staging:
         skipped = sum(part.check(on_bad_row) for part in parts)
-        # One typed copy on disk; everything after reads it instead of parsing text again.
-        log_path = staging / "log.parquet"
-        log = pl.concat([part.good_rows() for part in parts]).with_row_index("order")
-        log.filter(pl.col("weight") >= min_weight).sink_parquet(log_path)
-        log = pl.scan_parquet(log_path)
+        log = _write_log(parts, min_weight, staging / LOG_FILE)
         _require_rows(log, interactions, skipped)
-        users = log.group_by("user_id").agg(pl.col("order").min()).sort("order")
-        users = users.select("user_id", pl.int_range(pl.len(), dtype=pl.Int32).alias("user"))
-        numbered = log.join(users, on="user_id").select("user", "item_id", "timestamp", "order")
-        numbered = numbered.sort("user", "timestamp", "order", nulls_last=True)
+        numbered = _number_users(log)
         kind, reason = choose_split(numbered, split, has_timestamps=parts[0].has_timestamps)
         parted = split_by_user(numbered) if kind == "user" else split_by_day(numbered)
-        parted.sink_parquet(staging / "parted.parquet")
-        parted = pl.scan_parquet(staging / "parted.parquet")
+        parted.sink_parquet(staging / PARTED_FILE)
+        parted = pl.scan_parquet(staging / PARTED_FILE)
         catalog = _number_items(parted, table)
         catalog.write_parquet(staging / "items.parquet")
-        rows = catalog.lazy().select(
-            "item_id", pl.int_range(pl.len(), dtype=pl.Int32).alias("item")
-        )
-        known = parted.join(rows, on="item_id", maintain_order="left")
-        known.select("user", "item", "timestamp", "part").sink_parquet(
-            staging / "interactions.parquet"
-        )
-        log_path.unlink()
-        (staging / "parted.parquet").unlink()
+        _write_known(parted, catalog, staging / "interactions.parquet")
+        for name in (LOG_FILE, PARTED_FILE):
+            (staging / name).unlink()
         summary = _summarise(staging, interactions, kind, reason, skipped)
         (staging / "dataset.json").write_text(json.dumps(summary, indent=2) + "\n")
     return summary
@@ -175,7 +166,7 @@ class Dataset:
 
     @property
     def n_users(self) -> int:
-        """Users in the log."""
+        """Users in the log who have interactions with items of the catalog."""
         return len(self.offsets) - 1
 
     @property
@@ -206,6 +197,29 @@ class Dataset:
     def __repr__(self) -> str:
         """Show what it holds."""
         return f"<Dataset {self.path.name}: {self.n_users} users, {self.n_items} items>"
+
+
+def _write_log(parts: list[LogPart], min_weight: float, path: Path) -> pl.LazyFrame:
+    """Write one typed copy to disk; everything after reads it instead of parsing text again."""
+    log = pl.concat([part.good_rows() for part in parts]).with_row_index("order")
+    log.filter(pl.col("weight") >= min_weight).sink_parquet(path)
+    return pl.scan_parquet(path)
+
+
+def _number_users(log: pl.LazyFrame) -> pl.LazyFrame:
+    """Number users by their first row, and order the log by user, then time."""
+    users = log.group_by("user_id").agg(pl.col("order").min()).sort("order")
+    users = users.select("user_id", pl.int_range(pl.len(), dtype=pl.Int32).alias("user"))
+    numbered = log.join(users, on="user_id").select("user", "item_id", "timestamp", "order")
+    return numbered.sort("user", "timestamp", "order", nulls_last=True)
+
+
+def _write_known(parted: pl.LazyFrame, catalog: pl.DataFrame, path: Path) -> None:
+    """Write the interactions with items of the catalog; whoever has none is no user."""
+    rows = catalog.lazy().select("item_id", pl.int_range(pl.len(), dtype=pl.Int32).alias("item"))
+    known = parted.join(rows, on="item_id", maintain_order="left")
+    user = pl.col("user").rle_id().cast(pl.Int32)  # closes the gaps; rows lie by user
+    known.select(user, "item", "timestamp", "part").sink_parquet(path)
 
 
 def _require_rows(log: pl.LazyFrame, path: Path, skipped: int) -> None:

@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from model.arrays import Rows
 from model.histories import ragged_ranges
 
-Rows = NDArray[np.int64]
 Metrics = dict[str, float]
 
 CUTOFFS = (10, 20, 50, 100, 200)

@@ -1,11 +1,14 @@
 """Write folders and files so that nothing half-written is ever taken for whole."""
 
+import fcntl
 import json
+import logging
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,34 +18,94 @@ STAGING_PREFIX = ".staging-"
 
 
 @contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
+def new_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
     """Make a folder: fill a staging folder beside it, sync, rename. A failure leaves nothing.
+
+    What a writer of the same folder left when it was killed is removed first.
 
     Args:
         path: The folder to make.
+        replace: Take the place of a folder that is there. It stays until the new one is whole.
 
     Yields:
         The staging folder to write into.
 
     Raises:
-        InputError: ``path`` exists.
+        InputError: ``path`` exists, and is not to be replaced.
     """
-    if path.exists():
+    if path.exists() and not replace:
         raise InputError(f"{path}: exists already; choose another name or remove it first")
     path.parent.mkdir(parents=True, exist_ok=True)
-    staging = path.parent / f"{STAGING_PREFIX}{path.name}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-    staging.mkdir()
-    try:
+    sweep_staging(path.parent, name=path.name)
+    with _staging_folder(path) as staging:
         yield staging
         for file in staging.rglob("*"):
             if file.is_file():
                 sync(file)
         sync(staging)
-        staging.rename(path)
+        if replace and path.exists():
+            with _staging_folder(path) as old:
+                path.rename(old / path.name)
+                staging.rename(path)
+        else:
+            staging.rename(path)
         sync(path.parent)
-    except BaseException:
-        shutil.rmtree(staging, ignore_errors=True)
-        raise
+
+
+def sweep_staging(folder: Path, *, name: str | None = None) -> None:
+    """Remove what killed writers left in a folder; what a living one fills is locked, and stays.
+
+    Args:
+        folder: Where to look. Need not exist.
+        name: Only staging folders of this folder's name; None: whatever is staged.
+    """
+    wanted = ".*" if name is None else re.escape(name) + "-[0-9]+-[0-9a-f]{8}"
+    for debris in folder.glob(f"{STAGING_PREFIX}*"):
+        if re.fullmatch(re.escape(STAGING_PREFIX) + wanted, debris.name) is None:
+            continue
+        with _locked(debris) as mine:
+            if mine:
+                logging.getLogger(__name__).info("Removing %s, left by a writer that died", debris)
+                if debris.is_dir():
+                    shutil.rmtree(debris, ignore_errors=True)
+                else:
+                    debris.unlink(missing_ok=True)
+
+
+@contextmanager
+def _staging_folder(path: Path) -> Iterator[Path]:
+    """Make a folder beside ``path``, locked as long as its writer lives; gone in the end."""
+    staging = path.parent / f"{STAGING_PREFIX}{path.name}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    staging.mkdir()
+    try:
+        with _locked(staging):
+            yield staging
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)  # not there any more where all went well
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[bool]:
+    """Try to lock a file or folder; the system frees the lock when its holder dies.
+
+    A process id would not tell: in containers they repeat.
+
+    Yields:
+        Whether it is locked by us now; False where another holds it or it is gone.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        yield False
+        return
+    try:
+        mine = False
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            mine = True
+        yield mine
+    finally:
+        os.close(descriptor)
 
 
 def replace_file(path: Path, content: bytes | str) -> None:
@@ -66,7 +129,10 @@ def read_json_object(path: Path) -> dict[str, Any]:
         OSError: It cannot be read.
         ValueError: It is not JSON, or JSON of another kind.
     """
-    value = json.loads(path.read_text())
+    try:
+        value = json.loads(path.read_text())
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
     if not isinstance(value, dict):
         raise ValueError(f"expected a JSON object, got {type(value).__name__}")  # noqa: TRY004
     return value

@@ -15,7 +15,7 @@ from model.evaluation import Metrics, evaluate
 from model.files import sync
 from model.inference import ENCODER_FILE, UserEncoder, load_encoder
 from model.opal import OpalEncoder, Stage
-from model.run import RUN_FILE, read_run, read_run_manifest, write_encoder, write_run
+from model.run import RUN_FILE, Run, read_run, read_run_manifest, write_encoder, write_run
 from model.training import SELECT_BY, STAGES, Training, evaluate_encoder
 
 CHECKPOINTS = "checkpoints"
@@ -38,18 +38,12 @@ def fit(
         What ``run.json`` holds.
 
     Raises:
-        InputError: The data cannot be trained on, or ``out`` holds another run.
+        InputError: The data cannot be trained on, or ``out`` holds another run, or one with other
+            options.
     """
-    if (out / RUN_FILE).exists():
-        if resume:
-            return read_run_manifest(out)
-        raise InputError(f"{out}: holds a finished run already; choose another --out")
-    if not resume and (out / CHECKPOINTS).exists():
-        raise InputError(
-            f"{out}: holds an unfinished training; pass --resume to go on, or remove the folder"
-        )
-    if not (out / CHECKPOINTS).exists() and out.exists() and any(out.iterdir()):
-        raise InputError(f"{out}: holds other files already; choose another --out")
+    if resume and (out / RUN_FILE).exists():
+        return _finished_run(out, config)
+    _require_free(out, resume=resume)
     dataset = Dataset.open(dataset_path)
     training = Training(dataset, config, out / CHECKPOINTS)
     if resume:
@@ -77,6 +71,32 @@ def fit(
     return read_run_manifest(out)
 
 
+def _finished_run(out: Path, config: TrainingConfig) -> dict[str, Any]:
+    """Return what a finished run holds, if it is the one that was asked for."""
+    manifest = read_run_manifest(out)
+    before = manifest.get("hyper_parameters")
+    differences = config.differences(before if isinstance(before, dict) else {})
+    if differences:
+        raise InputError(
+            f"{out}: holds a run finished with other options ({differences}); "
+            "choose another --out, or resume with the same ones"
+        )
+    return manifest
+
+
+def _require_free(out: Path, *, resume: bool) -> None:
+    """Raise InputError where a training would write over something else."""
+    if (out / RUN_FILE).exists():
+        raise InputError(f"{out}: holds a finished run already; choose another --out")
+    unfinished = (out / CHECKPOINTS).exists()
+    if unfinished and not resume:
+        raise InputError(
+            f"{out}: holds an unfinished training; pass --resume to go on, or remove the folder"
+        )
+    if not unfinished and out.exists() and any(out.iterdir()):
+        raise InputError(f"{out}: holds other files already; choose another --out")
+
+
 def evaluate_run(path: Path, part: str, *, dataset_path: Path | None = None) -> dict[str, Any]:
     """Measure a finished run with the encoder that the service uses.
 
@@ -92,13 +112,23 @@ def evaluate_run(path: Path, part: str, *, dataset_path: Path | None = None) -> 
         InputError: The run or its data set cannot be read, or they do not belong together.
     """
     run = read_run(path)
-    dataset = Dataset.open(dataset_path or Path(run.manifest["dataset"]["path"]))
-    if not dataset.catalog["item_id"].equals(run.items["item_id"]):
+    dataset = Dataset.open(dataset_path or _dataset_path(run))
+    ids = run.items["item_id"] if "item_id" in run.items.columns else None
+    if ids is None or not dataset.catalog["item_id"].equals(ids):
         raise InputError(f"{dataset.path}: its catalog is not the one that {path} was trained on")
     encoder = load_encoder(run.encoder_path)
     sequences = dataset.test if part == "test" else dataset.valid
     metrics = evaluate_inference(encoder, sequences.histories, sequences.targets)
     return {"run": str(path), "dataset": str(dataset.path), "part": part, "metrics": metrics}
+
+
+def _dataset_path(run: Run) -> Path:
+    """Return where the data set lay in training."""
+    trained_on = run.manifest.get("dataset")
+    path = trained_on.get("path") if isinstance(trained_on, dict) else None
+    if not isinstance(path, str):
+        raise InputError(f"{run.path / RUN_FILE}: dataset.path is missing; pass --dataset")
+    return Path(path)
 
 
 def evaluate_inference(

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from model.arrays import Rows
 from model.errors import InputError
 from model.opal import PADDING
-
-Rows = NDArray[np.int64]
 
 MIN_CUT = 3  # the history before the cut has at least this many interactions, where there are more
 

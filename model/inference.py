@@ -9,18 +9,16 @@ therefore the same to the last bit whatever else is asked for at the same time.
 """
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from model.arrays import Floats, Rows
 from model.errors import InputError
-from model.tensor_files import DAMAGE, map_tensors
-
-Floats = NDArray[np.float32]
-Rows = NDArray[np.int64]
+from model.tensor_files import DAMAGE, Tensors, map_tensors
 
 ENCODER_FILE = "encoder.safetensors"
 
@@ -205,17 +203,13 @@ def load_encoder(path: Path) -> OpalInferenceEncoder:
     try:
         tensors, metadata = map_tensors(path)
         config: dict[str, Any] = json.loads(metadata["encoder"])
-        hard = None
-        if config["stage"] == "hard":
-            hard = _HardParameters(
-                weight_ih=tensors["gru.weight_ih"],
-                weight_hh=tensors["gru.weight_hh"],
-                head_weight=tensors["head.weight"],
-                head_bias=tensors["head.bias"],
-            )
+        _check_config(config)
+        items, categories = tensors["item_embedding"], tensors["hyper_category"]
+        hard = _hard_parameters(tensors) if config["stage"] == "hard" else None
+        _check_shapes(items, categories, hard)
         return OpalInferenceEncoder(
-            item_vectors=tensors["item_embedding"],
-            hyper_categories=tensors["hyper_category"],
+            item_vectors=items,
+            hyper_categories=categories,
             temperature=config["temperature"],
             max_len=config["max_len"],
             hard=hard,
@@ -224,6 +218,49 @@ def load_encoder(path: Path) -> OpalInferenceEncoder:
         raise InputError(f"{path}: no such file; is this a run or a bundle?") from None
     except DAMAGE as error:
         raise InputError(f"{path}: not an OPAL encoder ({error})") from error
+
+
+def _hard_parameters(tensors: Tensors) -> _HardParameters:
+    return _HardParameters(
+        weight_ih=tensors["gru.weight_ih"],
+        weight_hh=tensors["gru.weight_hh"],
+        head_weight=tensors["head.weight"],
+        head_bias=tensors["head.bias"],
+    )
+
+
+def _check_config(config: dict[str, Any]) -> None:
+    """Raise ValueError for a value that nothing can be encoded with."""
+    stage, max_len, temperature = config["stage"], config["max_len"], config["temperature"]
+    if stage not in ("soft", "hard"):
+        raise ValueError(f"stage is {stage!r}, expected soft or hard")
+    if type(max_len) is not int or max_len < 1:
+        raise ValueError(f"max_len is {max_len!r}, expected a whole number from 1")
+    if type(temperature) not in (int, float) or not 0 < temperature < math.inf:
+        raise ValueError(f"temperature is {temperature!r}, expected a number above 0")
+
+
+def _check_shapes(items: Floats, categories: Floats, hard: _HardParameters | None) -> None:
+    """Raise ValueError where a tensor is not float32 or does not fit the others."""
+    dim = categories.shape[-1] if categories.ndim else 0
+    expected: list[tuple[str, Floats, tuple[int, ...]]] = [
+        ("item_embedding", items, (len(items) if items.ndim else 0, dim)),
+        ("hyper_category", categories, (len(categories) if categories.ndim else 0, dim)),
+    ]
+    if hard is not None:
+        expected += [
+            ("gru.weight_ih", hard.weight_ih, (3 * dim, dim)),
+            ("gru.weight_hh", hard.weight_hh, (3 * dim, dim)),
+            ("head.weight", hard.head_weight, (dim, dim)),
+            ("head.bias", hard.head_bias, (dim,)),
+        ]
+    for name, tensor, shape in expected:
+        if tensor.dtype != np.float32 or tensor.shape != shape:
+            raise ValueError(
+                f"{name} is {tensor.dtype} of shape {tensor.shape}, expected float32 of {shape}"
+            )
+    if categories.size == 0:
+        raise ValueError("it has no hyper-category")
 
 
 def _softmax(logits: Floats) -> Floats:

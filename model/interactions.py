@@ -12,6 +12,7 @@ from typing import Literal
 import polars as pl
 
 from model.errors import InputError
+from model.ids import clean_id, id_problems
 from model.tables import (
     LINE,
     READ_ERRORS,
@@ -24,6 +25,8 @@ from model.tables import (
 )
 
 OnBadRow = Literal["stop", "skip"]
+
+EXAMPLE_HEADER = "user_id,item_id,timestamp"
 
 # 10^11 s lies in the year 5138; in milliseconds it is 1973. Beyond it, milliseconds were meant.
 _LATEST_SECOND = 100_000_000_000
@@ -59,19 +62,19 @@ class LogPart:
     Attributes:
         file: The file.
         has_timestamps: Whether it has a column ``timestamp``.
-        rows: Lazy frame with ``user_id`` and ``item_id`` (String), ``timestamp`` (Float64, seconds
-            since epoch, null without the column), ``weight`` (Float64, 1.0 without the column),
-            ``__line__`` (1-based line of a CSV, row of a Parquet file) and ``problem`` (String,
-            null where the row is good).
+        rows: Lazy frame with ``user_id`` and ``item_id`` (String, without space around it),
+            ``timestamp`` (Float64, seconds since epoch, null without the column), ``weight``
+            (Float64, 1.0 without the column), ``__line__`` (1-based line of a CSV, row of a Parquet
+            file) and ``problem`` (String, null where the row is good).
     """
 
     def __init__(self, file: Path) -> None:
         self.file = file
-        frame, columns = scan_table(file, required=("user_id", "item_id"))
+        frame, columns = scan_table(file, required=("user_id", "item_id"), example=EXAMPLE_HEADER)
         self.has_timestamps = "timestamp" in columns
         self.rows = frame.select(
-            _clean_id("user_id"),
-            _clean_id("item_id"),
+            clean_id("user_id", columns["user_id"]),
+            clean_id("item_id", columns["item_id"]),
             _seconds(columns["timestamp"]) if self.has_timestamps else _nothing("timestamp"),
             pl.col("weight").cast(pl.Float64, strict=False).alias("weight")
             if "weight" in columns
@@ -117,11 +120,6 @@ class LogPart:
         )
 
 
-def _clean_id(name: str) -> pl.Expr:
-    text = pl.col(name).cast(pl.String).str.strip_chars()
-    return pl.when(text == "").then(None).otherwise(text).alias(name)
-
-
 def _nothing(name: str) -> pl.Expr:
     dtype = pl.String if name == SURPLUS else pl.Float64
     return pl.lit(None, dtype=dtype).alias(name)
@@ -151,8 +149,8 @@ def _problem(columns: dict[str, pl.DataType]) -> pl.Expr:
     """Say what is wrong with a row; null where nothing is."""
     checks = [
         (pl.col(SURPLUS).is_not_null(), pl.lit(f"more than the header's {len(columns)} fields")),
-        (pl.col("user_id").is_null(), pl.lit("field 'user_id' is empty")),
-        (pl.col("item_id").is_null(), pl.lit("field 'item_id' is empty")),
+        *id_problems("user_id", columns["user_id"]),
+        *id_problems("item_id", columns["item_id"]),
     ]
     if "timestamp" in columns:
         raw = pl.coalesce(pl.col("raw_timestamp"), pl.lit(""))

@@ -5,6 +5,7 @@ from pathlib import Path
 import polars as pl
 
 from model.errors import InputError
+from model.ids import clean_id, id_problems
 from model.tables import (
     LINE,
     READ_ERRORS,
@@ -33,7 +34,8 @@ def read_items(path: Path) -> pl.DataFrame:
         Columns of ``ITEM_SCHEMA``; ``category`` is a list, empty where nothing is given.
 
     Raises:
-        InputError: A row has no ``item_id`` or too many fields, or an ``item_id`` stands twice.
+        InputError: A row has no usable ``item_id`` or too many fields, or an ``item_id`` stands
+            twice.
     """
     frames = [_read_part(file) for file in find_parts(path)]
     items = pl.concat(frames)
@@ -49,27 +51,27 @@ def no_items() -> pl.DataFrame:
 
 
 def _read_part(file: Path) -> pl.DataFrame:
-    frame, columns = scan_table(file, required=("item_id",))
+    frame, columns = scan_table(file, required=("item_id",), example=",".join(ITEM_SCHEMA))
     try:
         rows = frame.select(
             pl.col(LINE),
             pl.col(SURPLUS) if is_csv(file) else pl.lit(None, dtype=pl.String).alias(SURPLUS),
-            pl.col("item_id").cast(pl.String).str.strip_chars(),
+            clean_id("item_id", columns["item_id"]),
             _text("title", columns),
             _categories(columns),
             _text("url", columns),
         ).collect()
     except READ_ERRORS as error:
         raise unreadable(file, error) from error
-    nameless = pl.col("item_id").is_null() | (pl.col("item_id") == "")
-    problem = (
-        pl.when(pl.col(SURPLUS).is_not_null())
-        .then(pl.lit(f"more than the header's {len(columns)} fields"))
-        .when(nameless)
-        .then(pl.lit("field 'item_id' is empty"))
-        .when(~pl.col("item_id").is_first_distinct())
-        .then(pl.format("item_id '{}' stands more than once", "item_id"))
-    )
+    checks = [
+        (pl.col(SURPLUS).is_not_null(), pl.lit(f"more than the header's {len(columns)} fields")),
+        *id_problems("item_id", columns["item_id"]),
+        (
+            ~pl.col("item_id").is_first_distinct(),
+            pl.format("item_id '{}' stands more than once", "item_id"),
+        ),
+    ]
+    problem = pl.coalesce([pl.when(bad).then(message) for bad, message in checks])
     bad = rows.select(LINE, problem.alias("problem")).drop_nulls("problem")
     if bad.height:
         line, text = bad.row(0)

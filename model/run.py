@@ -20,15 +20,16 @@ import polars as pl
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
+from model.arrays import Rows
 from model.errors import InputError
 from model.files import read_json_object, replace_file
 from model.inference import ENCODER_FILE
 
 FORMAT_VERSION = 1
 RUN_FILE = "run.json"
+ITEMS_FILE = "items.parquet"
+HISTORIES_FILE = "histories.parquet"
 MAX_HISTORIES = 1000
-
-Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -61,11 +62,11 @@ def read_run(path: Path) -> Run:
     """
     manifest = read_run_manifest(path)
     try:
-        items = pl.read_parquet(path / "items.parquet")
-        histories = pl.read_parquet(path / "histories.parquet")["history"].to_list()
+        items = pl.read_parquet(path / ITEMS_FILE)
+        histories = pl.read_parquet(path / HISTORIES_FILE)["history"]
     except (OSError, pl.exceptions.PolarsError) as error:
         raise InputError(f"{path}: the run is damaged: {str(error).splitlines()[0]}") from error
-    return Run(path, manifest, items, [np.array(rows, dtype=np.int64) for rows in histories])
+    return Run(path, manifest, items, _as_rows(histories, path / HISTORIES_FILE))
 
 
 def read_run_manifest(path: Path) -> dict[str, Any]:
@@ -91,6 +92,15 @@ def read_run_manifest(path: Path) -> dict[str, Any]:
     return manifest
 
 
+def _as_rows(histories: pl.Series, path: Path) -> list[Rows]:
+    kind = histories.dtype
+    if not (isinstance(kind, pl.List) and pl.Series(dtype=kind.inner).dtype.is_integer()):
+        raise InputError(f"{path}: column history is {kind}, expected lists of item rows")
+    if histories.null_count() or histories.explode(empty_as_null=False).null_count():
+        raise InputError(f"{path}: an item row is missing")
+    return [np.array(rows, dtype=np.int64) for rows in histories.to_list()]
+
+
 def write_run(
     path: Path,
     *,
@@ -106,10 +116,10 @@ def write_run(
         catalog: The data set's items.
         histories: Validation users' histories; the first ``MAX_HISTORIES`` are kept.
     """
-    catalog.write_parquet(path / "items.parquet")
+    catalog.write_parquet(path / ITEMS_FILE)
     kept = [rows.astype(np.int32).tolist() for rows in histories[:MAX_HISTORIES]]
     table = pl.DataFrame({"history": kept}, schema={"history": pl.List(pl.Int32)})
-    table.write_parquet(path / "histories.parquet")
+    table.write_parquet(path / HISTORIES_FILE)
     write_run_manifest(
         path, {"format_version": FORMAT_VERSION, "git_revision": git_revision(), **manifest}
     )

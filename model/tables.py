@@ -8,6 +8,7 @@ import csv
 import gzip
 import io
 import re
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, TextIO, cast
@@ -17,7 +18,7 @@ from polars.exceptions import PolarsError
 
 from model.errors import InputError
 
-READ_ERRORS = (PolarsError, OSError, EOFError, UnicodeDecodeError)
+READ_ERRORS = (PolarsError, OSError, EOFError, UnicodeDecodeError, zlib.error, csv.Error)
 
 CSV_SUFFIXES = (".csv", ".csv.gz")
 PARQUET_SUFFIXES = (".parquet", ".pq")
@@ -50,9 +51,14 @@ def find_parts(path: Path) -> list[Path]:
 
 
 def scan_table(
-    file: Path, *, required: tuple[str, ...]
+    file: Path, *, required: tuple[str, ...], example: str
 ) -> tuple[pl.LazyFrame, dict[str, pl.DataType]]:
     """Scan one CSV or Parquet file; CSV columns come as text.
+
+    Args:
+        file: One of ``find_parts``.
+        required: Columns that it must have.
+        example: A header to show to whoever gives an empty file.
 
     Returns:
         The lazy frame with a 1-based ``__line__`` (and, for CSV, ``__surplus__``: what stands
@@ -63,7 +69,7 @@ def scan_table(
     """
     try:
         if is_csv(file):
-            header = _read_header(file)
+            header = _read_header(file, example)
             schema: dict[str, pl.DataType] = {name: pl.String() for name in [*header, SURPLUS]}
             # The surplus column catches a row with more fields than the header.
             frame = pl.scan_csv(
@@ -80,8 +86,9 @@ def scan_table(
             # A line without anything in it is no row.
             frame = frame.filter(pl.any_horizontal(pl.col(name).is_not_null() for name in schema))
         else:
-            frame = pl.scan_parquet(file, row_index_name=LINE, row_index_offset=1)
             columns = dict(pl.read_parquet_schema(file))
+            _refuse_reserved(file, list(columns))
+            frame = pl.scan_parquet(file, row_index_name=LINE, row_index_offset=1)
     except READ_ERRORS as error:
         raise unreadable(file, error) from error
     for name in required:
@@ -143,7 +150,7 @@ def _find_damage(file: Path) -> str | None:
         return f"the row that begins at line {line + 1}: {damage}"
     except UnicodeDecodeError:
         return f"line {line}: not UTF-8 text"
-    except (OSError, EOFError) as damage:
+    except (OSError, EOFError, zlib.error) as damage:
         return f"damaged: {damage}"
     return None
 
@@ -168,12 +175,19 @@ def _open_text(file: Path) -> TextIO:
     return io.TextIOWrapper(_open_bytes(file), encoding="utf-8", newline="")
 
 
-def _read_header(file: Path) -> list[str]:
+def _read_header(file: Path, example: str) -> list[str]:
     with _open_text(file) as text:
         header = next(csv.reader(text), [])
     header = [name.removeprefix("\ufeff").strip() for name in header]
     if not any(header):
-        raise InputError(f"{file}: empty; expected a header such as user_id,item_id,timestamp")
+        raise InputError(f"{file}: empty; expected a header such as {example}")
     if len(set(header)) < len(header):
         raise InputError(f"{file}: line 1: a column name stands twice: {', '.join(header)}")
+    _refuse_reserved(file, header)
     return header
+
+
+def _refuse_reserved(file: Path, columns: list[str]) -> None:
+    for name in (LINE, SURPLUS):
+        if name in columns:
+            raise InputError(f"{file}: a column must not be named '{name}'; rename or drop it")

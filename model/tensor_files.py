@@ -16,7 +16,15 @@ from numpy.typing import NDArray
 Tensors = dict[str, NDArray[Any]]
 
 # What a damaged file can make the reader raise.
-DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError)
+DAMAGE = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+)
 
 _LENGTH_BYTES = 8
 _DTYPES = {"F32": "<f4", "I32": "<i4", "I64": "<i8", "U8": "|u1", "U32": "<u4", "U64": "<u8"}

@@ -159,9 +159,9 @@ class Training:
         if not has_checkpoint(self._folder, LATEST):
             return
         tensors, state = load_checkpoint(self._folder, LATEST)
-        if state["config"] != self._config.to_dict():
+        if differences := self._config.differences(state["config"]):
             raise InputError(
-                f"{self._folder}: the checkpoint was made with other settings; "
+                f"{self._folder}: the checkpoint was made with other settings ({differences}); "
                 "resume with the same ones, or train into another folder"
             )
         if state["dataset"] != self._dataset.summary:

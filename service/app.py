@@ -88,7 +88,7 @@ async def _start(settings: Settings, metrics: Metrics, closing: AsyncExitStack) 
     metrics.workers_ready.set(0)
     try:
         await follower.look()
-    except (BundleRefused, OpalError):
+    except (BundleRefused, OpalError, OSError):
         if not settings.wait_for_bundle:
             raise
     following = asyncio.create_task(follower.follow())

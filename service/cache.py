@@ -69,7 +69,12 @@ class MemoryCache:
         self._answers.clear()
 
 
+_FORMAT = 2
+"""Of keys and stored answers. Raise it with any change to ``answers.StoredAnswer`` or to what
+``redis_cache`` stores: workers of two releases may share one Redis during an upgrade."""
+
+
 def cache_key(bundle_version: str, query: Query) -> str:
     """Return the key of what determines an answer: the bundle and every field of the query."""
     digest = hashlib.blake2b(orjson.dumps(query), digest_size=16).hexdigest()
-    return f"opal:match:{bundle_version}:{digest}"
+    return f"opal:match:{_FORMAT}:{bundle_version}:{digest}"

@@ -104,9 +104,11 @@ async def require_admin(
     token = state["settings"].admin_token
     if token is None:
         return
-    expected = f"Bearer {token.get_secret_value()}".encode()
+    scheme, _, given = (authorization or "").partition(" ")
+    expected = token.get_secret_value().encode()
     # Compared in constant time, so that a token cannot be guessed letter by letter.
-    if not hmac.compare_digest((authorization or "").encode("utf-8", "replace"), expected):
+    is_right = hmac.compare_digest(given.strip().encode("utf-8", "replace"), expected)
+    if scheme.lower() != "bearer" or not is_right:
         raise Unauthorized("send the header `Authorization: Bearer <OPAL_ADMIN_TOKEN>`")
 
 

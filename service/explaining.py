@@ -5,7 +5,7 @@ a_tj (e_t · e_v) to what interest j thinks of item v (up to the length of the s
 hard stage adds).
 """
 
-from typing import NotRequired
+from typing import Any, NotRequired
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,8 @@ from typing_extensions import TypedDict
 
 from index.bundle import Bundle
 from index.merging import Candidates
-from model.inference import Floats, Interests, Rows
+from model.arrays import Rows
+from model.inference import Interests
 from service.answers import HistoryItem, Reason
 
 DECIMALS = 6
@@ -75,7 +76,11 @@ class Explainer:
 
     def reasons(self, candidates: Candidates) -> list[list[Reason]]:
         """Return for each candidate the items of the history that speak for it, best first."""
-        similarity = self._vectors[candidates.rows] @ self._vectors[self._rows].T
+        # One small product per candidate, in float64: a single large one would round by its
+        # shape, and the same candidate would get another number in a longer answer.
+        ours = self._vectors[self._rows].astype(np.float64)
+        theirs = self._vectors[candidates.rows].astype(np.float64)
+        similarity = np.matmul(theirs[:, np.newaxis, :], ours.T)[:, 0, :]
         share = (self._assignment * self._count[:, np.newaxis])[:, candidates.interests].T
         contribution = share * similarity
         best = _largest(contribution)
@@ -91,11 +96,11 @@ class Explainer:
         ]
 
 
-def _largest(values: Floats) -> NDArray[np.int64]:
+def _largest(values: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
     """Positions of the largest values of each row, largest first, ties by item row.
 
     Args:
-        values: Shape (n, n_rows), float32.
+        values: Shape (n, n_rows), float32 or float64.
 
     Returns:
         Shape (n, at most REASONS), int64.

@@ -20,6 +20,10 @@ class LiveBundle:
             raise NotReady("no bundle is live yet; publish one with `python -m index publish`")
         return self._bundle
 
+    def pinned(self) -> "LiveBundle":
+        """Return a reference to what is live now, which no swap of this one changes."""
+        return LiveBundle(self._bundle)
+
     @property
     def version(self) -> str | None:
         """Version of the live bundle, None without one."""

@@ -14,7 +14,8 @@ from index.bundle import Bundle
 from index.diversity import diversify
 from index.merging import Candidates
 from index.retrieval import retrieve, similar_items
-from model.inference import Interests, Rows
+from model.arrays import Rows
+from model.inference import Interests
 from service.answers import (
     Candidate,
     InterestsAnswer,

@@ -8,9 +8,11 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector
+
+from service.metric_files import render_all
 
 # Seconds: a cache hit takes a fraction of a millisecond, a large batch some hundreds.
 LATENCY_BUCKETS = (
@@ -42,7 +44,8 @@ class Metrics:
         cache_breaker: 0 closed, 1 half open, 2 open; the worst of all workers.
         workers_ready: Workers that have a live bundle.
         bundle: Workers that serve a bundle, by version, model and index kind.
-        bundle_created: When the live bundle was built; the oldest of all workers.
+        bundle_created: When the live bundle was built; the newest of all workers, because one
+            that has none yet says 0. ``bundle`` shows that they differ.
         index_items: Items in the live index.
         reloads: Swaps to a new bundle by outcome: swapped or refused.
 
@@ -79,7 +82,7 @@ class Metrics:
     def _define_matching(self, to: CollectorRegistry) -> None:
         self.stage_seconds = Histogram(
             "opal_stage_seconds",
-            "Seconds per stage of a match",
+            "Seconds per stage of a match; search includes the merge over interests",
             ["stage"],
             buckets=LATENCY_BUCKETS,
             registry=to,
@@ -141,8 +144,8 @@ class Metrics:
         )
         self.bundle_created = Gauge(
             "opal_bundle_created_timestamp_seconds",
-            "When the live bundle was built, seconds since 1970; oldest of all workers",
-            multiprocess_mode="livemin",
+            "When the live bundle was built, seconds since 1970; newest of all workers",
+            multiprocess_mode="livemax",
             registry=to,
         )
         self.index_items = Gauge(
@@ -191,8 +194,5 @@ class Metrics:
 
     def render(self) -> bytes:
         """Return all values of all workers in Prometheus' text format."""
-        if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-            return generate_latest(self._registry)
-        everyone = CollectorRegistry()
-        MultiProcessCollector(everyone)  # type: ignore[no-untyped-call]
-        return generate_latest(everyone)
+        folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+        return generate_latest(self._registry) if folder is None else render_all(Path(folder))

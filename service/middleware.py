@@ -6,6 +6,7 @@ import time
 import uuid
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.logs import request_id as logged_request_id
@@ -15,6 +16,9 @@ from service.problems import BodyTooLarge, ProblemError, problem_response
 _ACCEPTED_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 # Any other name is counted as OTHER, so that callers cannot make up metric series.
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
+
+CLIENT_CLOSED = 499
+"""Counted, as by nginx, for a caller that hung up before its request was read."""
 
 _logger = logging.getLogger(__name__)
 
@@ -58,6 +62,10 @@ class ObserveMiddleware:
         token = logged_request_id.set(request_id)
         try:
             await self._app(scope, receive, send_observed)
+        except ClientDisconnect:
+            # Nobody is there to read an answer, and nothing failed here.
+            status = status or CLIENT_CLOSED
+            _logger.debug("%s %s: the caller hung up", scope["method"], scope["path"])
         except Exception:
             _logger.exception("%s %s failed", scope["method"], scope["path"])
             if status:

@@ -7,6 +7,7 @@
     ├── NotFound            404  an item or a bundle that does not exist
     ├── BundleRefused       409  a bundle that must not go live, with the reason
     ├── BodyTooLarge        413  more bytes than allowed
+    ├── RegistryUnusable    503  /admin cannot read or write the registry
     ├── NotReady            503  no bundle is live, or the worker is about to stop
     ├── Overloaded          503  the queue is full; comes with Retry-After
     └── DeadlinePassed      504  the caller's X-Timeout-Ms passed before work began
@@ -96,6 +97,13 @@ class BodyTooLarge(ProblemError):  # noqa: N818
 
     status = 413
     title = "Body too large"
+
+
+class RegistryUnusable(ProblemError):  # noqa: N818
+    """A registry that cannot be read or written."""
+
+    status = 503
+    title = "Registry unusable"
 
 
 class NotReady(ProblemError):  # noqa: N818

@@ -5,6 +5,7 @@ call has a short timeout, a failure is a miss, and after some failures in a row 
 alone for a while.
 """
 
+import hashlib
 import logging
 
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -14,11 +15,14 @@ from redis.exceptions import RedisError
 
 from service.breaker import BreakerState, CircuitBreaker
 from service.metrics import Metrics
+from service.redis_url import check_redis_url
 from service.settings import Settings
 
 # Connections per worker; more callers than this wait for one, within the timeout. Few, because a
 # burst that opens many at once makes all of them late.
 _MAX_CONNECTIONS = 8
+
+_DIGEST_BYTES = 16
 
 _logger = logging.getLogger(__name__)
 
@@ -46,19 +50,26 @@ class RedisCache:
         if not self._breaker.allows_call():
             return None
         try:
-            answer = await self._redis.get(key)
+            stored = await self._redis.get(key)
         except (RedisError, OSError) as error:
             self._note_failure("get", error)
             return None
         self._breaker.succeeded()
-        return answer if isinstance(answer, bytes) else None
+        if stored is None:
+            return None
+        answer = unseal(key, stored)
+        if answer is None:
+            # Redis works, so the breaker stays closed; the answer is computed and stored anew.
+            self._metrics.cache_errors.labels("get").inc()
+            _logger.warning("cache get failed: %s holds what is no answer of ours", key)
+        return answer
 
     async def put(self, key: str, answer: bytes) -> None:
         """See ``AnswerCache.put``."""
         if not self._breaker.allows_call():
             return
         try:
-            await self._redis.set(key, answer, px=self._ttl_ms)
+            await self._redis.set(key, seal(key, answer), px=self._ttl_ms)
         except (RedisError, OSError) as error:
             self._note_failure("put", error)
             return
@@ -74,12 +85,32 @@ class RedisCache:
         self._breaker.failed()
 
 
+def seal(key: str, answer: bytes) -> bytes:
+    """Put a digest of key and answer before the answer, which goes into responses unread."""
+    return _digest(key, answer) + answer
+
+
+def unseal(key: str, stored: object) -> bytes | None:
+    """Return the answer that was sealed under ``key``; None for what is damaged or not ours."""
+    if not isinstance(stored, bytes):
+        return None
+    digest, answer = stored[:_DIGEST_BYTES], stored[_DIGEST_BYTES:]
+    return answer if digest == _digest(key, answer) else None
+
+
+def _digest(key: str, answer: bytes) -> bytes:
+    digest = hashlib.blake2b(key.encode(), digest_size=_DIGEST_BYTES)
+    digest.update(answer)
+    return digest.digest()
+
+
 def connect_redis(settings: Settings, url: str, metrics: Metrics) -> RedisCache:
     """Return a cache in the Redis at ``url``. Connects at the first call, not here.
 
     Raises:
-        ValueError: The address cannot be read.
+        InputError: The address cannot be read.
     """
+    check_redis_url(url)
     timeout = settings.redis_timeout_ms / 1000
     pool = BlockingConnectionPool.from_url(
         url,

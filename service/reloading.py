@@ -1,17 +1,19 @@
 """Each worker follows CURRENT by itself and swaps bundles without missing a request.
 
 A new bundle is opened, checked and warmed up in a thread beside the live one; then one reference
-changes. A bundle that fails is refused with the reason and the old one goes on serving.
+changes. A bundle that fails, or is not there (yet), is refused with the reason and the old one
+goes on serving; ``retrying`` says when it is tried again.
 """
 
 import asyncio
 import logging
+import os
+from contextlib import suppress
 from datetime import datetime
-from pathlib import Path
 
 from index.bundle import Bundle, open_bundle
 from index.manifest import read_manifest
-from index.registry import Registry
+from index.registry import BUNDLES, CURRENT_FILE, Registry
 from model.errors import OpalError, RegistryError
 from service.answers import BundlesAnswer, BundleState, SwapAnswer
 from service.live import LiveBundle
@@ -19,6 +21,7 @@ from service.matching import match
 from service.metrics import Metrics
 from service.problems import BundleRefused, NotFound
 from service.query import Query
+from service.retrying import RetryPause, Sight, stamps_of
 
 _WARM_UP_HISTORY = 20
 
@@ -36,8 +39,7 @@ class BundleFollower:
         threads: Threads of one search.
 
     Attributes:
-        refused: Why a version was refused, by version. It is tried again when CURRENT comes back
-            to it from elsewhere or ``POST /admin/reload`` asks.
+        refused: Why a version was refused, by version.
     """
 
     def __init__(
@@ -54,7 +56,7 @@ class BundleFollower:
         self._metrics = metrics
         self._interval = interval
         self._threads = threads
-        self._seen: str | None = None
+        self._retry = RetryPause()
         self._swapping = asyncio.Lock()
         self.refused: dict[str, str] = {}
 
@@ -69,15 +71,19 @@ class BundleFollower:
             except (OpalError, OSError) as error:
                 # A registry on a shared volume may be away for a while.
                 _logger.warning("cannot read CURRENT: %s", error)
+            except Exception:
+                # Nobody watches this task: whatever happens, it must look again.
+                _logger.exception("following CURRENT failed; it goes on")
 
     async def look(self, *, again: bool = False) -> SwapAnswer | None:
         """Go to the bundle that CURRENT names, if it is another.
 
         Args:
-            again: Try it even if it was refused before.
+            again: Try it even if it was refused a moment ago; once it serves, the other workers
+                look again too.
 
         Returns:
-            What is served now, or None while CURRENT names nothing.
+            What is served now, or None while CURRENT names nothing or what is refused for now.
 
         Raises:
             BundleRefused: The bundle must not go live.
@@ -85,15 +91,23 @@ class BundleFollower:
         """
         async with self._swapping:
             version = await asyncio.to_thread(self._registry.current)
-            changed = version != self._seen
-            self._seen = version
             if version is None:
                 return None
             if version == self._live.version:
-                return SwapAnswer(bundle_version=version, previous=version)
-            if not (changed or again):
-                return None
-            return self._swap(await self._open(version))
+                self._retry.forget()
+                answer = SwapAnswer(bundle_version=version, previous=version)
+            else:
+                sight = await asyncio.to_thread(self._sight, version)
+                if not again and not self._retry.is_due(sight):
+                    return None
+                try:
+                    answer = self._swap(await self._open(version))
+                except BundleRefused:
+                    self._retry.refused(sight)
+                    raise
+            if again:
+                await asyncio.to_thread(self._wake_others)
+            return answer
 
     async def go_to(self, version: str) -> SwapAnswer:
         """Check a bundle, make it CURRENT and serve it.
@@ -103,12 +117,17 @@ class BundleFollower:
             BundleRefused: It must not go live; CURRENT stays as it is.
         """
         async with self._swapping:
+            try:
+                await asyncio.to_thread(self._registry.bundle_path, version)
+            except RegistryError as error:
+                raise NotFound(str(error)) from error
             bundle = await self._open(version)
             try:
                 await asyncio.to_thread(self._registry.activate, version)
             except OpalError as error:
                 raise BundleRefused(str(error)) from error
-            self._seen = version
+            # If it was CURRENT already, nothing was written that others could see.
+            await asyncio.to_thread(self._wake_others)
             return self._swap(bundle)
 
     async def roll_back(self) -> SwapAnswer:
@@ -125,19 +144,18 @@ class BundleFollower:
                 raise BundleRefused(str(error)) from error
             try:
                 bundle = await self._open(version)
-            except BundleRefused:
+            except BundleRefused as refused:
                 # Only the registry knows what was live before, and it tells by going there.
                 if before is not None:
-                    await asyncio.to_thread(self._registry.activate, before)
+                    await self._take_back(before, refused)
                 raise
-            self._seen = version
             return self._swap(bundle)
 
     def describe(self) -> BundlesAnswer:
         """List the bundles of the registry, newest first. Reads files: not for the event loop."""
         try:
             current = self._registry.current()
-        except RegistryError:
+        except (RegistryError, OSError):
             current = None
         versions = reversed(self._registry.versions())
         return BundlesAnswer(
@@ -159,7 +177,7 @@ class BundleFollower:
         )
         try:
             manifest = read_manifest(self._registry.bundle_path(version))
-        except OpalError as error:
+        except (OpalError, OSError) as error:
             state["refused"] = state["refused"] or str(error)
             return state
         state["created"], state["items"] = manifest.created, manifest.catalog.items
@@ -168,20 +186,17 @@ class BundleFollower:
 
     async def _open(self, version: str) -> Bundle:
         try:
-            path = self._registry.bundle_path(version)
-        except RegistryError as error:
-            raise NotFound(str(error)) from error
-        try:
-            bundle = await asyncio.to_thread(_open_warm, path, self._threads)
+            bundle = await asyncio.to_thread(self._open_warm, version)
         except Exception as error:
             # Whatever a damaged file makes a library raise, the old bundle must go on serving.
             expected = isinstance(error, OpalError | OSError)
             reason = str(error) if expected else f"{type(error).__name__}: {error}"
+            news = self.refused.get(version) != reason
             self.refused[version] = reason
             self._metrics.reloads.labels("refused").inc()
             # A refusal needs no traceback: its message is written for the person who published.
             _logger.log(
-                logging.ERROR,
+                logging.ERROR if news else logging.DEBUG,
                 "bundle %s refused: %s",
                 version,
                 reason,
@@ -190,6 +205,37 @@ class BundleFollower:
             raise BundleRefused(f"{version}: {reason}") from error
         self.refused.pop(version, None)
         return bundle
+
+    def _open_warm(self, version: str) -> Bundle:
+        """Open a bundle with all its checks and answer one request, so that nothing is cold."""
+        bundle = open_bundle(self._registry.bundle_path(version), threads=self._threads)
+        rows = bundle.catalog.popular[:_WARM_UP_HISTORY]
+        match(bundle, Query(history=tuple(bundle.catalog.ids_of(rows)), explain=True))
+        return bundle
+
+    def _sight(self, version: str) -> Sight:
+        root = self._registry.path
+        return Sight(version, stamps_of(root / CURRENT_FILE, root / BUNDLES / version))
+
+    def _wake_others(self) -> None:
+        """Touch CURRENT, so that workers that refused it try again at their next turn."""
+        # Where this must not be written they try again all the same, only later.
+        with suppress(OSError):
+            os.utime(self._registry.path / CURRENT_FILE)
+
+    async def _take_back(self, version: str, refused: BundleRefused) -> None:
+        """Make CURRENT what it was before a rollback.
+
+        Raises:
+            BundleRefused: That failed too; tells both.
+        """
+        try:
+            await asyncio.to_thread(self._registry.activate, version)
+        except (OpalError, OSError) as error:
+            raise BundleRefused(
+                f"{refused.detail}; CURRENT could not be set back to {version} ({error}): "
+                "activate a version"
+            ) from error
 
     def _swap(self, bundle: Bundle) -> SwapAnswer:
         previous = self._live.swap(bundle)
@@ -203,11 +249,3 @@ class BundleFollower:
             items=manifest.catalog.items,
         )
         return SwapAnswer(bundle_version=bundle.version, previous=previous)
-
-
-def _open_warm(path: Path, threads: int) -> Bundle:
-    """Open a bundle with all its checks and answer one request, so that nothing is cold."""
-    bundle = open_bundle(path, threads=threads)
-    rows = bundle.catalog.popular[:_WARM_UP_HISTORY]
-    match(bundle, Query(history=tuple(bundle.catalog.ids_of(rows)), explain=True))
-    return bundle

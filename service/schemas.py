@@ -61,8 +61,11 @@ def _as_timestamp(value: Any) -> Any:
         with suppress(ValueError):
             datetime.fromisoformat(value)
             return value
-    elif not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value):
-        return value
+    elif not isinstance(value, bool) and isinstance(value, int | float):
+        # An integer of hundreds of digits is JSON, but no number that a float holds.
+        with suppress(OverflowError):
+            if math.isfinite(value):
+                return value
     raise PydanticCustomError("timestamp", "must be seconds since 1970 or an ISO 8601 time")
 
 

@@ -20,6 +20,7 @@ import uvicorn
 
 from model.errors import InputError, OpalError, RegistryError
 from service.logs import log_config
+from service.redis_url import check_redis_url
 from service.settings import Settings
 from service.supervisor import Supervisor
 
@@ -42,11 +43,13 @@ def serve(settings: Settings, *, as_json: bool = False) -> int:
         as_json: Tell the address as one JSON document on stdout once all workers serve.
 
     Raises:
-        InputError: The address cannot be listened on.
+        InputError: The address cannot be listened on, or that of Redis cannot be read.
         RegistryError: The registry has no bundle to serve.
         BundleError: That bundle must not go live.
         KeyboardInterrupt: It was asked to stop before workers were started.
     """
+    if settings.redis_url is not None:
+        check_redis_url(settings.redis_url.get_secret_value())
     listener = bind(settings.host, settings.port)
     # Until the supervisor handles it, SIGTERM ends like Ctrl-C: what was begun is put away.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -76,9 +79,13 @@ def serve(settings: Settings, *, as_json: bool = False) -> int:
             "bundle_version": version,
         }
         supervisor = Supervisor(
-            config, listener, drain_seconds=settings.drain_seconds, announcement=announcement,
+            config,
+            listener,
+            metrics_path=folder,
+            drain_seconds=settings.drain_seconds,
+            announcement=announcement,
             as_json=as_json,
-        )  # fmt: skip
+        )
         supervisor.run()
         return 1 if supervisor.failed else 0
 
@@ -120,7 +127,7 @@ def check_apart(settings: Settings) -> str | None:
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
         try:
             return process.submit(check_registry, settings.registry).result()
-        except OpalError:
+        except (OpalError, OSError):
             if settings.wait_for_bundle:
                 return None
             raise

@@ -6,7 +6,7 @@ way, and the queue in front of the thread that computes.
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, TypeVar
 
 import orjson
@@ -74,6 +74,10 @@ class Retriever:
         self.metrics.answers.labels(found.source).inc()
         head = orjson.dumps({"request_id": request_id, "source": found.source})
         return head[:-1] + b"," + found.stored[1:]
+
+    def pinned(self) -> "Retriever":
+        """Return one that stays on the bundle that is live now: for many answers of one call."""
+        return replace(self, live=self.live.pinned())
 
     async def compute(
         self, work: Callable[[Bundle], Result], *, deadline: float | None = None

@@ -1,8 +1,11 @@
 """``GET /admin/bundles``, ``POST /admin/reload``, ``POST /admin/rollback``."""
 
+from collections.abc import AsyncIterator
+
 from fastapi import APIRouter, Depends
 from fastapi.concurrency import run_in_threadpool
 
+from model.errors import OpalError
 from service.answers import BundlesAnswer, SwapAnswer
 from service.dependencies import ReloadBody, StateDep, require_admin
 from service.openapi import body_docs
@@ -12,16 +15,35 @@ from service.problems import (
     InvalidRequest,
     NotFound,
     NotReady,
+    RegistryUnusable,
     Unauthorized,
     problems_for_docs,
 )
 from service.schemas import ReloadRequest
 
+
+async def report_registry() -> AsyncIterator[None]:
+    """Turn what a registry cannot do, on any of these calls, into a problem for its operator.
+
+    Raises:
+        RegistryUnusable: CURRENT holds nonsense, a file is not ours to write, a volume is away…
+    """
+    try:
+        yield
+    except OpalError as error:
+        raise RegistryUnusable(str(error)) from error
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        raise RegistryUnusable(
+            f"{where}{error.strerror or error}; see to the registry's files and rights"
+        ) from error
+
+
 router = APIRouter(
     prefix="/admin",
     tags=["admin"],
-    dependencies=[Depends(require_admin)],
-    responses=problems_for_docs(Unauthorized, InvalidRequest),
+    dependencies=[Depends(require_admin), Depends(report_registry)],
+    responses=problems_for_docs(Unauthorized, InvalidRequest, RegistryUnusable),
 )
 
 
@@ -34,15 +56,15 @@ async def get_bundles(state: StateDep) -> BundlesAnswer:
 @router.post(
     "/reload",
     summary="Go to CURRENT or to a named version",
-    responses=problems_for_docs(BrokenJson, NotFound, BundleRefused, NotReady),
+    responses=problems_for_docs(BrokenJson, NotFound, BundleRefused, RegistryUnusable, NotReady),
     openapi_extra=body_docs(ReloadRequest, required=False),
 )
 async def post_reload(body: ReloadBody, state: StateDep) -> SwapAnswer:
     """Go to a bundle and answer once this worker serves it.
 
     With a version: that bundle is checked, becomes CURRENT, and all workers follow. Without:
-    this worker looks at CURRENT now and not at its next turn. A bundle that must not go live is
-    refused and nothing changes.
+    this worker looks at CURRENT now, and once it serves that, the others look again. A bundle
+    that must not go live is refused and nothing changes.
     """
     if body.version is not None:
         return await state["follower"].go_to(body.version)

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import orjson
 from fastapi import APIRouter, Path, Query, Response
+from pydantic import BaseModel, ConfigDict, Field
 
 from service.answers import SimilarAnswer
 from service.dependencies import DeadlineDep, RetrieverDep
@@ -21,6 +22,14 @@ from service.schemas import MAX_TOP_K
 router = APIRouter(tags=["items"])
 
 
+class SimilarWishes(BaseModel):
+    """What may stand after the `?`; a name that is not here is refused like one in a body."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    top_k: int = Field(100, ge=1, le=MAX_TOP_K, description="How many items")
+
+
 # `:path` because ids may contain a slash.
 @router.get(
     "/items/{item_id:path}/similar",
@@ -32,11 +41,11 @@ async def get_similar(
     retriever: RetrieverDep,
     deadline: DeadlineDep,
     item_id: Annotated[str, Path(description="The item", examples=["50"])],
-    top_k: Annotated[int, Query(ge=1, le=MAX_TOP_K, description="How many items")] = 100,
+    wishes: Annotated[SimilarWishes, Query()],
 ) -> Response:
     """Return the items nearest to an item, nearest first; the item itself is left out."""
     answer = await retriever.compute(
-        lambda bundle: similar_to(bundle, item_id, top_k), deadline=deadline
+        lambda bundle: similar_to(bundle, item_id, wishes.top_k), deadline=deadline
     )
     if answer is None:
         raise NotFound(f"item {item_id!r} is not in the live bundle's catalog")

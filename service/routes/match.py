@@ -78,6 +78,7 @@ async def post_match_batch(
     Each result is an answer, or the problem with that request; the others are not touched by it.
     """
     state["metrics"].batch_size.observe(len(body.requests))
+    retriever = retriever.pinned()  # all results from one bundle, whatever is published meanwhile
     results = [
         await _answer_or_problem(raw, retriever, request_id, state["limits"], deadline)
         for raw in body.requests

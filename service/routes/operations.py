@@ -11,12 +11,15 @@ from service.problems import NotReady, problems_for_docs
 router = APIRouter(tags=["operations"])
 
 
+# Some balancers ask with HEAD.
+@router.head("/healthz", include_in_schema=False)
 @router.get("/healthz", summary="Alive?")
 async def get_healthz() -> Health:
     """Answer 200 as long as the process can answer at all."""
     return Health(status="ok")
 
 
+@router.head("/readyz", include_in_schema=False)
 @router.get("/readyz", summary="Able to serve?", responses=problems_for_docs(NotReady))
 async def get_readyz(state: StateDep) -> Health:
     """Answer 200 when a bundle is live, and 503 from SIGTERM on, before the worker stops."""

@@ -2,13 +2,9 @@
 
 import os
 import signal
-import threading
-import time
-from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -17,9 +13,8 @@ from index.manifest import read_manifest
 from index.registry import Registry
 from tests.bundles import item_id
 from tests.redis_server import RedisServer
+from tests.service_load import BODY, Load
 from tests.services import ServiceProcess, wait_until
-
-BODY: dict[str, Any] = {"interactions": [item_id(row) for row in (1, 5, 9)], "top_k": 10}
 
 
 @pytest.fixture(scope="module")
@@ -42,41 +37,6 @@ def other_bundle(shared_registry: Registry, bundle_paths: list[Path]) -> Path:
     """The bundle that is not CURRENT now."""
     names = {path: read_manifest(path).version for path in bundle_paths}
     return next(path for path, name in names.items() if name != shared_registry.current())
-
-
-class Load:
-    """Asks without pause from several threads, on kept and on new connections by turns."""
-
-    def __init__(self, url: str, *, threads: int = 3) -> None:
-        self._url = url
-        self._stop = threading.Event()
-        self.versions: Counter[str] = Counter()
-        self.failures: list[str] = []
-        self._threads = [threading.Thread(target=self._ask, args=(n,)) for n in range(threads)]
-
-    def __enter__(self) -> "Load":
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _ask(self, number: int) -> None:
-        with httpx.Client() as client:
-            while not self._stop.is_set():
-                number += 10
-                body = BODY | {"interactions": [item_id(number % 300)]}
-                try:
-                    headers = {"Connection": "close"} if number % 20 >= 10 else {}
-                    answer = client.post(f"{self._url}/match", json=body, headers=headers)
-                    answer.raise_for_status()
-                    self.versions[answer.json()["bundle_version"]] += 1
-                except (httpx.HTTPError, ValueError) as error:
-                    self.failures.append(repr(error))
-                time.sleep(0.002)
 
 
 def workers_on(service: ServiceProcess, version: str) -> float:

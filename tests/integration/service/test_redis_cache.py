@@ -78,7 +78,7 @@ async def test_every_key_names_the_bundle_and_expires(
         lives = [await client.pttl(key) for key in keys]
 
     assert len(keys) == 1
-    assert keys[0].decode().startswith(f"opal:match:{version}:")
+    assert keys[0].decode().startswith(f"opal:match:2:{version}:")
     assert 0 < lives[0] <= 300_000
 
 
@@ -141,6 +141,40 @@ async def test_a_value_that_is_none_of_ours_does_no_harm(
         await client.delete(key)
         await client.lpush(key, "a list")
     answer, _ = await ask(service, 1)
+
+    assert answer["source"] == "model"
+
+
+@pytest.mark.parametrize("damage", [b"", b"{}", b"short", None])
+async def test_a_damaged_answer_is_a_miss_and_is_stored_anew(
+    service: InProcess, redis: RedisServer, damage: bytes | None
+) -> None:
+    first, _ = await ask(service, 1)
+    async with Redis.from_url(redis.url) as client:
+        (key,) = [key async for key in client.scan_iter()]
+        stored = await client.get(key)
+        assert isinstance(stored, bytes)
+        await client.set(key, stored[:-1] if damage is None else damage)
+    second, _ = await ask(service, 1)
+    third, _ = await ask(service, 1)
+
+    assert (second["source"], third["source"]) == ("model", "cache")
+    assert first["candidates"] == second["candidates"] == third["candidates"]
+    text = (await service.client.get("/metrics")).text
+    assert 'opal_cache_errors_total{call="get"} 1.0' in text
+    assert await breaker_state(service) == 0
+
+
+async def test_an_answer_under_another_key_is_a_miss(
+    service: InProcess, redis: RedisServer
+) -> None:
+    await ask(service, 1)
+    async with Redis.from_url(redis.url) as client:
+        (first,) = [key async for key in client.scan_iter()]
+        await ask(service, 2)
+        (second,) = [key async for key in client.scan_iter() if key != first]
+        await client.copy(first, second, replace=True)
+    answer, _ = await ask(service, 2)
 
     assert answer["source"] == "model"
 

@@ -10,7 +10,7 @@ from index.bundle import REQUIRED_FILES, Bundle, open_bundle
 from index.catalog import POPULAR_FILE
 from index.faiss_index import build_faiss_index
 from index.manifest import MANIFEST_FILE, read_manifest, write_manifest
-from index.probes import PROBE_FILE, make_probes, write_probes
+from index.probes import PROBE_FILE, make_probes, open_probes, write_probes
 from index.retrieval import retrieve
 from model.errors import BundleError
 from tests.bundles import item_id, unit_rows
@@ -136,6 +136,46 @@ def test_vectors_that_are_not_finite_are_refused(bundle: Bundle, copy: Path) -> 
     sign_again(copy)
 
     with pytest.raises(BundleError, match="not all finite"):
+        open_bundle(copy, check=False)
+
+
+def test_a_bundle_without_probes_is_refused(copy: Path) -> None:
+    probes = open_probes(copy)
+    nothing = {name: array[:0] for name, array in probes._asdict().items()}
+    write_probes(copy, probes._replace(**nothing))
+    sign_again(copy)
+
+    with pytest.raises(BundleError, match="holds no probe"):
+        open_bundle(copy)
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        {"max_len": "20"},
+        {"max_len": 0},
+        {"max_len": -1},
+        {"max_len": True},
+        {"stage": "warm"},
+        {"stage": []},
+        {"temperature": 0},
+        {"temperature": "hot"},
+        {"temperature": float("nan")},
+    ],
+    ids=str,
+)
+def test_an_encoder_that_cannot_encode_is_refused(
+    bundle: Bundle, edit: dict[str, object], copy: Path
+) -> None:
+    tensors = {
+        "item_embedding": bundle.encoder.item_vectors,
+        "hyper_category": bundle.encoder.hyper_categories,
+    }
+    config = {"stage": "soft", "temperature": 0.1, "max_len": 20, **edit}
+    save_file(tensors, copy / "encoder.safetensors", metadata={"encoder": json.dumps(config)})
+    sign_again(copy)
+
+    with pytest.raises(BundleError, match=rf"encoder\.safetensors: .*{next(iter(edit))} is "):
         open_bundle(copy, check=False)
 
 

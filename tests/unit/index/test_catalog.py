@@ -81,7 +81,6 @@ def test_metadata_comes_by_row(catalog: Catalog) -> None:
     rows = np.array([0, 1, 2, 3])
 
     assert catalog.titles_of(rows) == ["Bee", None, None, "Answer"]
-    assert catalog.urls_of(rows) == ["https://example.org/b", None, None, None]
     assert catalog.categories_of(rows) == [["x", "y"], [], [], ["y"]]
     assert catalog.interactions.tolist() == [5, 9, 0, 9, 1]
 
@@ -91,9 +90,6 @@ def test_rows_in_is_the_union_of_categories(catalog: Catalog) -> None:
     assert catalog.rows_in(["z", "y", "x"]).tolist() == [0, 3, 4]
     assert catalog.rows_in(["unknown"]).tolist() == []
     assert catalog.rows_in([]).dtype == catalog.rows_in(["x"]).dtype == np.int64
-    assert catalog.has_category("x")
-    assert not catalog.has_category("unknown")
-    assert catalog.category_names == ["x", "y", "z"]
 
 
 def test_popular_is_every_row_most_interactions_first_ties_by_row(catalog: Catalog) -> None:
@@ -159,7 +155,9 @@ def test_tables_of_different_length_are_refused(folder: Path, tmp_path: Path) ->
     shutil.copytree(folder, copy)
     np.save(copy / POPULAR_FILE, np.arange(3))
 
-    with pytest.raises(BundleError, match="tables differ in length"):
+    with pytest.raises(
+        BundleError, match=r"popular\.npy: popular rows do not hold every item row once"
+    ):
         Catalog(copy)
 
 
@@ -172,3 +170,91 @@ def test_a_missing_column_is_named(folder: Path, tmp_path: Path) -> None:
 
     with pytest.raises(BundleError, match="column 'interactions' is missing"):
         Catalog(copy)
+
+
+def edited(folder: Path, copy: Path, name: str, **edits: object) -> None:
+    """Copy a catalog and replace arrays of one of its tables."""
+    shutil.copytree(folder, copy)
+    tensors = dict(open_tensors(folder / name))
+    for column, value in edits.items():
+        tensors[column.replace("__", ".")] = np.asarray(value)
+    write_tensors(copy / name, tensors)
+
+
+@pytest.mark.parametrize(
+    ("popular", "problem"),
+    [
+        ([0, 1, 2, 3, 5], "row outside 0…4"),
+        ([0, 1, 2, 3, -1], "row outside 0…4"),
+        ([0, 1, 2, 3, 3], "every item row once"),
+        ([0, 1, 2, 3], "every item row once"),
+        ([0.0, 1.0, 2.0, 3.0, 4.0], "no list of item rows"),
+        ([[0, 1, 2, 3, 4]], "no list of item rows"),
+    ],
+)
+def test_popular_rows_that_cannot_be_served_are_refused(
+    popular: list[float], problem: str, folder: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(folder, tmp_path / "copy")
+    np.save(tmp_path / "copy" / POPULAR_FILE, np.array(popular))
+
+    with pytest.raises(BundleError, match=rf"popular\.npy: .*{problem}"):
+        Catalog(tmp_path / "copy")
+
+
+def test_an_empty_file_of_popular_rows_is_refused(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "copy")
+    (tmp_path / "copy" / POPULAR_FILE).write_bytes(b"")
+
+    with pytest.raises(BundleError, match=r"popular\.npy: damaged"):
+        Catalog(tmp_path / "copy")
+
+
+WRONG_TABLES: dict[str, tuple[str, dict[str, object], str]] = {
+    "titles of another length": (
+        ITEMS_FILE, {"title__offsets": np.array([0, 13])}, "columns differ in length",
+    ),
+    "titles that decrease": (
+        ITEMS_FILE, {"title__offsets": np.array([0, 9, 3, 3, 9, 13])}, "offsets of title",
+    ),
+    "titles beyond the bytes": (
+        ITEMS_FILE, {"title__offsets": np.array([0, 3, 3, 3, 99, 99])}, "offsets of title",
+    ),
+    "ids that are not UTF-8": (
+        ITEMS_FILE, {"item_id__values": np.full(11, 255, np.uint8)}, "item_id has a text that",
+    ),
+    "a character cut in two": (
+        ITEMS_FILE, {"item_id__offsets": np.array([0, 1, 2, 3, 6, 11])}, "item_id has a text that",
+    ),
+    "unknown categories": (
+        ITEMS_FILE, {"category__values": np.array([0, 3, 1, 2], np.int32)}, "category has a row",
+    ),
+    "interactions of others": (
+        ITEMS_FILE, {"interactions": np.arange(4)}, "interactions are not 5 whole numbers",
+    ),
+    "category rows beyond the items": (
+        CATEGORIES_FILE, {"rows__values": np.array([0, 0, 3, 5], np.uint32)}, "rows has a row",
+    ),
+    "names of other categories": (
+        CATEGORIES_FILE, {"name__offsets": np.array([0, 1, 3])}, "columns differ in length",
+    ),
+    "look-up rows beyond the items": (
+        LOOKUP_FILE, {"rows": np.array([0, 1, 2, 3, 5])}, "rows has a row outside",
+    ),
+    "look-up rows that stand twice": (
+        LOOKUP_FILE, {"rows": np.array([0, 1, 2, 3, 3])}, "every item row once",
+    ),
+    "hashes that are not sorted": (
+        LOOKUP_FILE, {"hashes": np.array([5, 4, 3, 2, 1], np.uint64)}, "hashes are not sorted",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "edits", "problem"), WRONG_TABLES.values(), ids=WRONG_TABLES)
+def test_tables_that_cannot_be_served_are_refused(
+    name: str, edits: dict[str, object], problem: str, folder: Path, tmp_path: Path
+) -> None:
+    edited(folder, tmp_path / "copy", name, **edits)
+
+    with pytest.raises(BundleError, match=f"{name}: .*{problem}"):
+        Catalog(tmp_path / "copy")

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from index.diversity import diversify
-from index.item_index import Floats
 from index.merging import Candidates
+from model.arrays import Floats
 from tests.bundles import clustered_vectors, unit_rows
 
 

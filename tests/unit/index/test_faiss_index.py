@@ -6,7 +6,7 @@ import pytest
 
 from index.exact import ExactItemIndex
 from index.faiss_index import build_faiss_index, open_faiss_index
-from index.item_index import Floats
+from model.arrays import Floats
 from model.errors import BundleError, InputError
 from tests.bundles import clustered_vectors, unit_rows
 

@@ -9,7 +9,8 @@ import pytest
 
 from index.exact import ExactItemIndex
 from index.faiss_index import build_faiss_index, open_faiss_index
-from index.item_index import NO_ROW, Floats, ItemIndex, Mask
+from index.item_index import NO_ROW, ItemIndex
+from model.arrays import Floats, Mask
 from tests.bundles import clustered_vectors, unit_rows
 
 N_ITEMS, DIM = 500, 16

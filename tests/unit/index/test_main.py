@@ -103,6 +103,15 @@ def test_wrong_usage_is_status_2(arguments: list[str], capsys: pytest.CaptureFix
     assert "usage: python -m index" in capsys.readouterr().err
 
 
+def test_a_recall_that_is_no_number_is_refused_in_plain_words(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["build", "run", "--out", "bundle", "--recall", "x"])
+
+    assert "'x' is not a number between 0 and 1" in capsys.readouterr().err
+
+
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(["--help"])

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from index.manifest import MANIFEST_FILE, is_version_name, read_manifest
+from index.manifest import MANIFEST_FILE, _version_name, is_version_name, read_manifest
 from model.errors import BundleError
 
 
@@ -105,6 +105,40 @@ def test_any_later_change_is_noticed(
     change(folder, edit)
 
     with pytest.raises(BundleError, match="changed after it was written"):
+        read_manifest(folder)
+
+
+def rewritten(folder: Path, **edits: Any) -> None:
+    """Write the manifest as a builder would that had these fields."""
+    document = {**json.loads((folder / MANIFEST_FILE).read_text()), **edits}
+    if "version" not in edits:
+        document["version"] = _version_name(document)
+    (folder / MANIFEST_FILE).write_text(json.dumps(document, indent=2) + "\n")
+
+
+@pytest.mark.parametrize(
+    "created", ["yesterday", "0001-01-01T00:00:00+23:00", "0800-01-01T00:00:00+00:00"]
+)
+def test_a_moment_that_names_no_version_is_refused(created: str, folder: Path) -> None:
+    rewritten(folder, created=created)
+
+    with pytest.raises(BundleError, match=r"manifest\.json: version: .*not a version's name"):
+        read_manifest(folder)
+
+
+@pytest.mark.parametrize("value", [float("nan"), -0.1, 1.1])
+def test_a_recall_that_is_no_share_is_refused(value: float, folder: Path) -> None:
+    index = json.loads((folder / MANIFEST_FILE).read_text())["index"]
+    rewritten(folder, index={**index, "target_recall": value})
+
+    with pytest.raises(BundleError, match=r"manifest\.json: index\.target_recall"):
+        read_manifest(folder)
+
+
+def test_a_manifest_that_is_nested_too_deeply_is_refused(folder: Path) -> None:
+    (folder / MANIFEST_FILE).write_text("[" * 100_000)
+
+    with pytest.raises(BundleError, match=r"manifest\.json: nested too deeply"):
         read_manifest(folder)
 
 

@@ -104,10 +104,35 @@ def test_a_damaged_copy_in_the_registry_never_goes_live(
 
     with pytest.raises(BundleError, match=r"index\.faiss"):
         registry.activate(second)
-    with pytest.raises(BundleError, match=r"index\.faiss"):
-        registry.publish(bundles[1])
-
     assert registry.current() == first
+
+
+@pytest.mark.parametrize("name", ["index.faiss", "manifest.json"])
+def test_publishing_again_mends_a_damaged_copy(
+    registry: Registry, bundles: list[Path], name: str
+) -> None:
+    version = registry.publish(bundles[0])
+    path = registry.bundle_path(version)
+    flip_last_bit(path / name)
+
+    assert registry.publish(bundles[0]) == version
+
+    assert open_bundle(path).version == registry.current() == version
+    assert [each.name for each in path.parent.iterdir()] == [version]
+
+
+def test_a_folder_that_is_not_named_after_its_version_is_refused(
+    registry: Registry, bundles: list[Path]
+) -> None:
+    version = registry.publish(bundles[0])
+    other = "20260101T000000Z-01234567"
+    path = shutil.copytree(registry.bundle_path(version), registry.path / "bundles" / other)
+
+    for action in (lambda: registry.activate(other), lambda: open_bundle(path)):
+        with pytest.raises(BundleError, match=f"is of version {version}, but its folder is named"):
+            action()
+    assert "its folder is named" in str(registry.entries()[0].problem)
+    assert registry.current() == version
 
 
 def test_rolling_back_goes_further_back_each_time(registry: Registry, bundles: list[Path]) -> None:

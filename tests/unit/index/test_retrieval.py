@@ -7,9 +7,10 @@ from numpy.typing import NDArray
 from index import retrieval
 from index.exact import ExactItemIndex, exact_scores
 from index.faiss_index import build_faiss_index
-from index.item_index import Floats, ItemIndex, Mask, Rows, SearchResult
+from index.item_index import ItemIndex, SearchResult
 from index.merging import Candidates
 from index.retrieval import retrieve, similar_items
+from model.arrays import Floats, Mask, Rows
 
 NOTHING = np.empty(0, dtype=np.int64)
 

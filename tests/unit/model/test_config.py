@@ -1,6 +1,7 @@
 """What training can be told, and what it refuses to be told."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -26,7 +27,16 @@ from model.errors import InputError
         ({"averaging": 1.0}, "--averaging is 1.0; expected 0 or more, and less than 1"),
         ({"averaging": -0.1}, "--averaging is -0.1; expected 0 or more"),
         ({"temperature": 0.0}, "--temperature is 0.0; expected more than 0"),
-        ({"temperature": float("nan")}, "--temperature is nan; expected more than 0"),
+        ({"temperature": float("nan")}, "--temperature is nan; expected"),
+        ({"weight_decay": float("nan")}, "--weight-decay is nan; expected at least 0"),
+        ({"weight_decay": float("inf")}, "--weight-decay is inf; expected at most 2147483647"),
+        ({"learning_rate": float("nan")}, "--learning-rate is nan; expected"),
+        ({"learning_rate": float("inf")}, "--learning-rate is inf; expected at most"),
+        ({"temperature": float("inf")}, "--temperature is inf; expected at most"),
+        ({"averaging": float("nan")}, "--averaging is nan; expected"),
+        ({"loss_weights": LossWeights(unique=float("nan"))}, "--unique is nan; expected"),
+        ({"seed": 2**63}, "--seed is 9223372036854775808; expected at most 9223372036854775807"),
+        ({"max_len": 2**31}, "--max-len is 2147483648; expected at most 2147483647"),
         ({"learning_rate": -1.0}, "--learning-rate is -1.0; expected more than 0"),
     ],
 )
@@ -38,9 +48,13 @@ def test_a_value_out_of_range_is_named_by_its_option(values: dict[str, Any], mes
 
 def test_the_bounds_themselves_are_taken() -> None:
     TrainingConfig(k=8, dim=8, seed=0, weight_decay=0.0, averaging=0.0, n_negatives=None)
+    TrainingConfig(seed=2**63 - 1)
 
 
-def test_a_config_comes_back_from_json() -> None:
+def test_what_differs_from_an_earlier_config_is_named_by_option() -> None:
     config = TrainingConfig(k=2, n_negatives=7, loss_weights=LossWeights(unique=0.5))
+    before = json.loads(json.dumps(config.to_dict()))
 
-    assert TrainingConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    assert config.differences(before) == ""
+    assert replace(config, k=3, seed=1).differences(before) == "--k is 3, was 2; --seed is 1, was 0"
+    assert "--dim is 64, was None" in config.differences({})

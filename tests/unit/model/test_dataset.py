@@ -107,6 +107,35 @@ def test_items_that_training_has_not_seen_are_left_out_everywhere(tmp_path: Path
     assert dataset.summary["test"] == 1
 
 
+def test_users_without_a_known_item_are_no_users(tmp_path: Path) -> None:
+    day = 86_400
+    log = [("late", "x", 3 * day), ("u", "a", 0), ("u", "b", 1), ("gone", "y", 3 * day)]
+    log += [("v", "b", 0), ("v", "a", 2), ("w", "a", 2 * day), ("last", "z", 3 * day)]
+    summary = prepare(write_log(tmp_path / "log.csv", log), tmp_path / "out", split="day")
+    dataset = Dataset.open(tmp_path / "out")
+
+    assert set(dataset.catalog["item_id"]) == {"a", "b"}
+    assert summary["users"] == dataset.n_users == 3
+    assert np.diff(dataset.offsets).tolist() == [2, 2, 1]
+
+
+def test_space_around_ids_does_not_count(tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text("user_id,item_id\n" + " u , a\nu,b\nu,a \n" * 4)
+    prepare(tmp_path / "log.csv", tmp_path / "out")
+    dataset = Dataset.open(tmp_path / "out")
+
+    assert sorted(dataset.catalog["item_id"]) == ["a", "b"]
+    assert dataset.n_users == 1
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_least_weight_that_is_no_number_is_refused(tmp_path: Path, value: float) -> None:
+    log = write_log(tmp_path / "log.csv", one_user("abcabcabc"))
+
+    with pytest.raises(InputError, match="--min-weight is"):
+        prepare(log, tmp_path / "out", min_weight=value)
+
+
 def test_the_day_split_tests_users_who_were_there_before(tmp_path: Path) -> None:
     day = 86_400
     log = [("u", "a", 0), ("u", "b", 1), ("u", "b", day), ("u", "c", 2 * day), ("v", "c", 5)]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from model.errors import InputError
-from model.files import new_folder, replace_file
+from model.files import new_folder, read_json_object, replace_file, sweep_staging
 
 
 class BoomError(Exception):
@@ -43,6 +43,48 @@ def test_an_existing_folder_is_refused_and_kept(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="out: exists already"):
         fail_while_writing(tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_what_a_killed_writer_left_is_swept_by_the_next(tmp_path: Path) -> None:
+    died = tmp_path / ".staging-out-7-0123abcd"
+    died.mkdir()
+    (died / "half").write_text("half")
+    others = [tmp_path / ".staging-out-2-7-0123abcd", tmp_path / ".staging-outer-7-0123abcd"]
+    for other in others:
+        other.mkdir()
+
+    with new_folder(tmp_path / "out"):
+        pass
+
+    assert sorted(tmp_path.iterdir()) == sorted([*others, tmp_path / "out"])
+
+
+def test_what_a_living_writer_fills_is_not_swept(tmp_path: Path) -> None:
+    with new_folder(tmp_path / "out") as staging:
+        sweep_staging(tmp_path)
+        sweep_staging(tmp_path, name="out")
+
+        assert staging.is_dir()
+    assert (tmp_path / "out").is_dir()
+
+
+def test_a_folder_is_replaced_once_the_new_one_is_whole(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "old").touch()
+
+    with new_folder(tmp_path / "out", replace=True) as staging:
+        (staging / "new").touch()
+        assert (tmp_path / "out" / "old").exists()
+
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["new"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_json_that_is_nested_too_deeply_is_a_value_error(tmp_path: Path) -> None:
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+
+    with pytest.raises(ValueError, match="nested too deeply"):
+        read_json_object(tmp_path / "deep.json")
 
 
 def test_a_file_is_replaced(tmp_path: Path) -> None:

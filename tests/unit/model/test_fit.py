@@ -1,5 +1,6 @@
 """From a prepared data set to a finished run, and its measurement afterwards."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -46,7 +47,7 @@ def test_a_run_is_complete(run_path: Path, dataset: Dataset) -> None:
     for mine, theirs in zip(run.histories, dataset.valid.histories, strict=True):
         assert np.array_equal(mine, theirs)
     assert manifest["model"] == "opal"
-    assert TrainingConfig.from_dict(manifest["hyper_parameters"]) == CONFIG
+    assert manifest["hyper_parameters"] == CONFIG.to_dict()
     assert manifest["dataset"] == {
         "name": "dataset",
         "path": str(dataset.path.resolve()),
@@ -109,6 +110,18 @@ def test_a_data_set_that_moved_is_found_where_it_is_said_to_be(
     assert result["dataset"] == str(moved)
 
 
+@pytest.mark.parametrize("value", [[], None, {}, {"path": 5}])
+def test_a_run_that_does_not_say_its_data_set_is_refused(
+    run_path: Path, tmp_path: Path, value: object
+) -> None:
+    run = shutil.copytree(run_path, tmp_path / "run")
+    manifest = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**manifest, "dataset": value}))
+
+    with pytest.raises(InputError, match=r"run\.json: dataset\.path is missing; pass --dataset"):
+        evaluate_run(run, "test")
+
+
 def test_another_catalog_is_refused(run_path: Path, tmp_path: Path) -> None:
     log, _ = PlantedLog(n_users=20, seed=9).write(tmp_path)
     prepare(log, tmp_path / "other")
@@ -130,6 +143,15 @@ def test_a_finished_run_is_left_as_it_is_by_resuming(run_path: Path, dataset_pat
 
     assert fit(dataset_path, run_path, CONFIG, resume=True) == read_run(run_path).manifest
     assert (run_path / "run.json").read_bytes() == before
+
+
+def test_resuming_a_finished_run_with_other_options_is_refused(
+    run_path: Path, dataset_path: Path
+) -> None:
+    with pytest.raises(
+        InputError, match=r"run: .* other options .*--k is 2, was 3; --seed is 9, was 0"
+    ):
+        fit(dataset_path, run_path, replace(CONFIG, k=2, seed=9), resume=True)
 
 
 def test_an_unfinished_training_is_not_trained_over(dataset_path: Path, tmp_path: Path) -> None:

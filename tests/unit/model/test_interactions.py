@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from model.errors import InputError
+from model.ids import MAX_ID_LENGTH
 from model.interactions import scan_interactions
 
 HEADER = "user_id,item_id,timestamp\n"
@@ -70,6 +71,36 @@ def test_parquet_ids_of_other_types_become_text(tmp_path: Path, dtype: type[pl.D
     frame.write_parquet(log)
 
     assert good_rows(log) == [("10", "10", None, 1.0), ("9", "9", None, 1.0)]
+
+
+def test_parquet_ids_that_pandas_made_floats_are_whole_numbers_again(tmp_path: Path) -> None:
+    path = tmp_path / "log.parquet"
+    ids = {"user_id": [1.0, 2.0], "item_id": [50.0, -3.0]}
+    pl.DataFrame(ids).write_parquet(path)
+
+    assert [row[:2] for row in good_rows(path)] == [("1", "50"), ("2", "-3")]
+    assert bad_rows(path) == []
+
+
+@pytest.mark.parametrize("value", [50.5, float("nan"), float("inf"), 1e17])
+def test_parquet_ids_that_are_no_whole_numbers_are_bad_rows(tmp_path: Path, value: float) -> None:
+    path = tmp_path / "log.parquet"
+    pl.DataFrame({"user_id": ["u"], "item_id": [value]}).write_parquet(path)
+
+    assert "row 1: field 'item_id' is" in refusal(path)
+    assert "expected text or a whole number" in refusal(path)
+
+
+@pytest.mark.parametrize("field", ["user_id", "item_id"])
+def test_an_id_longer_than_the_service_takes_is_a_bad_row(log: Path, field: str) -> None:
+    longest = "é" * MAX_ID_LENGTH
+    ids = {"user_id": "u", "item_id": "i", field: longest}
+    log.write_text("user_id,item_id\n{user_id},{item_id}\n".format(**ids))
+    assert len(good_rows(log)) == 1
+
+    ids[field] += "x"
+    log.write_text("user_id,item_id\n{user_id},{item_id}\n".format(**ids))
+    assert f"line 2: field '{field}' has 257 characters; an id has at most 256" in refusal(log)
 
 
 def test_csv_ids_keep_their_zeros(log: Path) -> None:

@@ -48,6 +48,27 @@ def test_list_columns_and_integer_ids_of_parquet_are_taken(tmp_path: Path) -> No
     assert read_items(table).rows() == [("10", None, ["a", "b"], None), ("9", None, [], None)]
 
 
+def test_float_ids_of_parquet_are_those_of_the_log(tmp_path: Path) -> None:
+    path = tmp_path / "items.parquet"
+    pl.DataFrame({"item_id": [50.0, 7.0]}).write_parquet(path)
+    assert read_items(path)["item_id"].to_list() == ["50", "7"]
+
+    pl.DataFrame({"item_id": [50.0, 7.5]}).write_parquet(path)
+    assert "row 2: field 'item_id' is 7.5" in refusal(path)
+
+
+def test_an_id_longer_than_the_service_takes_is_refused(table: Path) -> None:
+    table.write_text("item_id\n" + "x" * 257 + "\n")
+
+    assert "line 2: field 'item_id' has 257 characters" in refusal(table)
+
+
+def test_an_empty_file_is_told_what_an_item_table_has(table: Path) -> None:
+    table.write_text("")
+
+    assert "expected a header such as item_id,title,category,url" in refusal(table)
+
+
 def test_parts_of_a_folder_are_one_table(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("item_id,title\n1,A\n")
     (tmp_path / "b.csv").write_text("item_id,url\n2,http://b\n")

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from polars.exceptions import PolarsError
 
 from model.errors import InputError
 from model.tables import READ_ERRORS, find_parts, place_of, scan_table, unreadable
 
 
 def read(path: Path) -> pl.DataFrame:
-    frame, _ = scan_table(path, required=("user_id", "item_id"))
+    frame, _ = scan_table(path, required=("user_id", "item_id"), example="user_id,item_id")
     try:
         return frame.collect()
     except READ_ERRORS as error:
@@ -87,7 +88,7 @@ def test_an_empty_file_is_refused(table: Path, content: str) -> None:
 
 def test_a_header_alone_is_a_table_without_rows(table: Path) -> None:
     table.write_text("user_id,item_id\n")
-    frame, columns = scan_table(table, required=("user_id",))
+    frame, columns = scan_table(table, required=("user_id",), example="user_id")
 
     assert frame.collect().height == 0
     assert list(columns) == ["user_id", "item_id"]
@@ -135,6 +136,28 @@ def test_a_damaged_gzip_is_named(tmp_path: Path) -> None:
     assert refusal(cut).startswith("damaged: ")
 
 
+@pytest.mark.parametrize("place", [40, 4000, 8000])
+def test_a_gzip_that_is_damaged_within_is_named(tmp_path: Path, place: int) -> None:
+    rng = random.Random(0)
+    rows = "".join(f"u{rng.random()},i{rng.random()}\n" for _ in range(500))
+    content = bytearray(gzip.compress(b"user_id,item_id\n" + rows.encode()))
+    content[place : place + 8] = b"\xff" * 8
+    table = tmp_path / "table.csv.gz"
+    table.write_bytes(content)
+
+    assert refusal(table).startswith("damaged: ")
+
+
+@pytest.mark.parametrize("name", ["__line__", "__surplus__"])
+def test_a_column_named_like_one_of_ours_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "a.csv").write_text(f"user_id,item_id,{name}\nu1,i1,1\n")
+    columns = {"user_id": ["u1"], "item_id": ["i1"], name: ["1"]}
+    pl.DataFrame(columns).write_parquet(tmp_path / "a.parquet")
+
+    for file in ("a.csv", "a.parquet"):
+        assert refusal(tmp_path / file).startswith(f"a column must not be named '{name}'")
+
+
 def test_a_truncated_parquet_is_named(tmp_path: Path) -> None:
     table = tmp_path / "table.parquet"
     ids = [str(number) for number in range(5000)]
@@ -162,6 +185,8 @@ def test_the_place_of_a_record_is_the_line_where_it_begins(table: Path) -> None:
 
 
 def test_what_the_reader_alone_objects_to_is_said_in_its_words(table: Path) -> None:
-    table.write_text("user_id,item_id,__line__\nu1,i1,1\n")
+    table.write_text("user_id,item_id\nu1,i1\n")
 
-    assert refusal(table).startswith("cannot be read: ")
+    message = str(unreadable(table, PolarsError("too odd\nfor words")))
+
+    assert message == f"{table}: cannot be read: too odd"

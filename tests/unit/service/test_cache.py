@@ -75,6 +75,16 @@ async def test_every_wish_is_part_of_the_key(other: Query) -> None:
     assert cache_key("v1", other) != cache_key("v1", QUERY)
 
 
+async def test_a_release_with_another_format_has_other_keys(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ours = cache_key("v1", QUERY)
+    monkeypatch.setattr("service.cache._FORMAT", 3)
+
+    assert ours.startswith("opal:match:2:v1:")
+    assert cache_key("v1", QUERY) != ours
+
+
 async def test_the_bundle_is_part_of_the_key() -> None:
     assert cache_key("v1", QUERY) != cache_key("v2", QUERY)
 

@@ -3,45 +3,25 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import orjson
 import pytest
-from pydantic import TypeAdapter
 
-from index.registry import Registry
 from service.answers import (
     BatchAnswer,
     BundlesAnswer,
     InterestsAnswer,
     MatchAnswer,
-    Problem,
     SimilarAnswer,
-    SwapAnswer,
 )
-from service.problems import PROBLEM_JSON
 from tests.bundles import item_id
+from tests.problems import assert_is, assert_problem
 from tests.services import InProcess, service_in_process
 
 pytestmark = pytest.mark.anyio
 HISTORY = [item_id(row) for row in (1, 5, 9, 2)]
-
-
-def assert_problem(response: httpx.Response, status: int) -> Any:
-    assert response.status_code == status, response.text
-    assert response.headers["content-type"] == PROBLEM_JSON
-    document = response.json()
-    TypeAdapter(Problem).validate_python(document, strict=True)
-    assert document["status"] == status
-    return document
-
-
-def assert_is(kind: Any, response: httpx.Response) -> Any:
-    assert response.status_code == 200, response.text
-    return TypeAdapter(kind).validate_python(response.json(), strict=True)
 
 
 async def test_match_answers_as_documented(service: InProcess) -> None:
@@ -157,79 +137,6 @@ async def test_a_worker_about_to_stop_is_not_ready_but_serves(service: InProcess
     assert_is(MatchAnswer, await service.client.post("/match", json={"interactions": HISTORY}))
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"{",
-        b'{"interactions": [1,}',
-        b'{"top_k": 1e}',
-        b"[" * 100_000,
-        b'{"a": ' * 5_000,
-        b'{"user_id": "\xff"}',
-        b'{"user_id": "\\ud800"}',
-        b'{"top_k": ' + b"9" * 5_000 + b"}",
-    ],
-)
-async def test_broken_json_is_400_and_tells_the_place(service: InProcess, body: bytes) -> None:
-    problem = assert_problem(await service.client.post("/match", content=body), 400)
-
-    assert "line 1 column" in problem["detail"]
-
-
-@pytest.mark.parametrize(
-    ("body", "path"),
-    [
-        (b"[]", "body"),
-        (b"null", "body"),
-        (b'{"top_k": 1001}', "top_k"),
-        (b'{"diversity": NaN}', "diversity"),
-        (b'{"diversity": 1e999}', "diversity"),
-        (b'{"nope": 1}', "nope"),
-        (b'{"interactions": [1, true]}', "interactions.1.item_id"),
-        (b'{"interactions": [{"item_id": 1, "timestamp": NaN}]}', "interactions.0.timestamp"),
-    ],
-)
-async def test_a_wrong_field_is_422_with_its_path(
-    service: InProcess, body: bytes, path: str
-) -> None:
-    problem = assert_problem(await service.client.post("/match", content=body), 422)
-
-    assert path in [error["path"] for error in problem["errors"]]
-    assert problem["detail"].startswith(problem["errors"][0]["path"])
-
-
-async def test_a_long_list_of_mistakes_is_told_in_part(service: InProcess) -> None:
-    response = await service.client.post("/match", json={"interactions": [True] * 900})
-    problem = assert_problem(response, 422)
-
-    assert len(problem["errors"]) == 20
-    assert problem["detail"].endswith("(and 899 more)")
-
-
-async def test_the_deadline_header_is_checked(service: InProcess) -> None:
-    response = await service.client.post("/match", json={}, headers={"X-Timeout-Ms": "soon"})
-
-    assert assert_problem(response, 422)["errors"][0]["path"] == "header.X-Timeout-Ms"
-
-
-async def test_a_body_over_the_limit_is_413(service: InProcess) -> None:
-    assert_problem(await service.client.post("/match", content=b" " * 5_000_000), 413)
-
-
-async def test_a_body_over_the_limit_is_413_without_its_length_too(service: InProcess) -> None:
-    async def chunks() -> AsyncIterator[bytes]:
-        for _ in range(50):
-            yield b" " * 100_000
-
-    assert_problem(await service.client.post("/match", content=chunks()), 413)
-
-
-async def test_unknown_calls_are_problems_too(service: InProcess) -> None:
-    assert_problem(await service.client.get("/nope"), 404)
-    assert_problem(await service.client.get("/match"), 405)
-
-
 async def test_a_defect_is_a_500_without_details(
     service: InProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -269,20 +176,6 @@ async def test_overload_is_503_with_retry_after(registry_path: Path) -> None:
         assert response.headers["retry-after"] == "1"
 
 
-async def test_admin_asks_for_its_token_where_one_is_set(registry_path: Path) -> None:
-    async with service_in_process(registry_path, admin_token="secret") as service:
-        without = await service.client.get("/admin/bundles")
-        wrong = await service.client.get("/admin/bundles", headers={"Authorization": "Bearer x"})
-        right = await service.client.get(
-            "/admin/bundles", headers={"Authorization": "Bearer secret"}
-        )
-
-    assert assert_problem(without, 401)
-    assert without.headers["www-authenticate"] == "Bearer"
-    assert_problem(wrong, 401)
-    assert_is(BundlesAnswer, right)
-
-
 async def test_without_a_bundle_the_service_is_alive_but_not_ready(tmp_path: Path) -> None:
     async with service_in_process(tmp_path / "none", wait_for_bundle=True) as service:
         assert (await service.client.get("/healthz")).status_code == 200
@@ -294,40 +187,6 @@ async def test_without_a_bundle_the_service_is_alive_but_not_ready(tmp_path: Pat
 
     assert bundles == {"live": None, "current": None, "bundles": []}
     assert batch.json()["results"][0]["status"] == 503
-
-
-async def test_reload_goes_to_a_named_version_and_rollback_goes_back(
-    registry_path: Path, service: InProcess, other_bundle_path: Path
-) -> None:
-    first = service.state["live"].version
-    second = Registry(registry_path).publish(other_bundle_path, activate=False)
-    reloaded = await service.client.post("/admin/reload", json={"version": second})
-    assert assert_is(SwapAnswer, reloaded) == {"bundle_version": second, "previous": first}
-    assert Registry(registry_path).current() == second
-
-    back = await service.client.post("/admin/rollback")
-    assert assert_is(SwapAnswer, back) == {"bundle_version": first, "previous": second}
-    assert Registry(registry_path).current() == first
-    assert_problem(await service.client.post("/admin/rollback"), 409)
-
-
-async def test_reload_without_a_version_looks_at_current_now(
-    registry_path: Path, other_bundle_path: Path
-) -> None:
-    async with service_in_process(registry_path, reload_interval=3600) as service:
-        unchanged = assert_is(SwapAnswer, await service.client.post("/admin/reload", json={}))
-        second = Registry(registry_path).publish(other_bundle_path)
-        swapped = assert_is(SwapAnswer, await service.client.post("/admin/reload"))
-
-    assert unchanged["bundle_version"] == unchanged["previous"] == swapped["previous"]
-    assert swapped["bundle_version"] == second
-
-
-@pytest.mark.parametrize("version", ["../../etc", "20260101T000000Z-00000000"])
-async def test_reload_to_a_version_that_is_not_there_is_404(
-    service: InProcess, version: str
-) -> None:
-    assert_problem(await service.client.post("/admin/reload", json={"version": version}), 404)
 
 
 async def test_an_id_with_a_lone_surrogate_in_the_path_is_answered(service: InProcess) -> None:

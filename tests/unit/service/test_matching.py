@@ -87,6 +87,18 @@ def test_a_shorter_answer_is_a_prefix_of_a_longer_one(
     assert match(bundle, replace(longer, top_k=shorter)).answer["candidates"] == full[:shorter]
 
 
+def test_an_explained_answer_is_a_prefix_of_a_longer_one_to_the_byte(tmp_path: Path) -> None:
+    bundle = open_bundle(build_small_bundle(tmp_path, n_items=1500, dim=64, max_len=50))
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        history = tuple(item_id(row) for row in rng.choice(1500, size=50, replace=False))
+        query = Query(history=history, top_k=1000, explain=True)
+        full = match(bundle, query).answer["candidates"]
+        for shorter in (1, 5, 100):
+            answer = match(bundle, replace(query, top_k=shorter)).answer
+            assert orjson.dumps(answer["candidates"]) == orjson.dumps(full[:shorter])
+
+
 @shared_bundle
 @given(query=queries)
 def test_an_answer_is_what_the_api_promises(bundle: Bundle, query: Query) -> None:

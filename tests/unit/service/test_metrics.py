@@ -44,6 +44,21 @@ def test_a_swap_moves_the_bundle_series() -> None:
     assert "opal_bundle_created_timestamp_seconds 5.0" in text
 
 
+def test_a_worker_without_a_bundle_does_not_hide_when_that_of_others_was_built(
+    tmp_path: Path,
+) -> None:
+    environment = service_environment() | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    note = "m.note_bundle(version='v', model='opal', index_kind='flat', created=5.0, items=9)"
+    output = ""
+    for then in (note, "print(m.render().decode())"):
+        program = f"from service.metrics import Metrics; m = Metrics(); {then}"
+        output = subprocess.run(
+            [sys.executable, "-c", program], env=environment, capture_output=True, check=True
+        ).stdout.decode()
+
+    assert "opal_bundle_created_timestamp_seconds 5.0" in output
+
+
 def test_one_process_tells_the_numbers_of_all(tmp_path: Path) -> None:
     program = (
         "from service.metrics import Metrics; m = Metrics(); m.answers.labels('model').inc(2); "

@@ -8,6 +8,7 @@ import pytest
 from index.registry import Registry
 from model.errors import BundleError, InputError, RegistryError
 from service.__main__ import main
+from service.redis_url import check_redis_url
 from service.server import (
     THREAD_VARIABLES,
     bind,
@@ -133,3 +134,49 @@ def test_without_a_registry_it_is_wrong_usage(
 
     assert ended.value.code == 2
     assert "--registry" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://localhost:notaport",
+        "redis://[::1",
+        "redis://localhost?socket_timeout=abc",
+        "redis://:secret@localhost?nope=1",
+        "redis://localhost:99999",
+    ],
+)
+def test_an_address_of_redis_that_cannot_be_read_is_told_on_one_line(
+    registry_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    url: str,
+) -> None:
+    monkeypatch.setenv("OPAL_REDIS_URL", url)
+
+    assert main(["--registry", str(registry_path), "--port", "0"]) == 1
+    told = capsys.readouterr().err
+    assert "OPAL_REDIS_URL" in told
+    assert told.count("\n") == 1
+    assert "secret" not in told
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://localhost:6379/0",
+        "redis://:secret@[::1]:6379?socket_timeout=0.5",
+        "rediss://user:secret@host/1",
+        "unix:///run/redis.sock?db=1",
+    ],
+)
+def test_addresses_of_redis_in_every_form_are_accepted(url: str) -> None:
+    check_redis_url(url)
+
+
+def test_the_check_may_wait_while_the_registry_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "CURRENT").mkdir()
+
+    assert check_apart(Settings(registry=tmp_path, wait_for_bundle=True)) is None
+    with pytest.raises(OSError, match="directory"):
+        check_apart(Settings(registry=tmp_path))

@@ -1,5 +1,6 @@
 import json
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 
 from service.server import bind
-from service.supervisor import Supervisor, Worker
+from service.supervisor import Pause, Supervisor, Worker
 from tests.services import wait_until
 
 
@@ -18,9 +19,13 @@ class FakeWorker:
 
     def __init__(self, *, alive: bool = True, exitcode: int | None = None) -> None:
         self.alive, self.exitcode, self.pid = alive, exitcode, 4_000_000
+        self.started = 0.0
         self.calls: list[str] = []
 
     def is_alive(self, timeout: float = 5) -> bool:
+        return self.alive
+
+    def wait_until_ready(self, timeout: float, should_exit: object = None) -> bool:
         return self.alive
 
     def is_ready(self, timeout: float = 5) -> bool:
@@ -43,6 +48,7 @@ def supervisor(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Supe
         made = Supervisor(
             uvicorn.Config("service.app:create_app", factory=True, workers=2, log_config=None),
             listener,
+            metrics_path=tmp_path,
             drain_seconds=0,
             announcement={"url": "http://test", "workers": 2, "bundle_version": "v"},
             as_json=True,
@@ -76,7 +82,7 @@ def test_it_tells_its_address_once_when_all_workers_serve(
     }
 
 
-def test_a_dead_worker_is_replaced_and_its_gauges_are_removed(
+def test_a_dead_worker_is_replaced_and_its_files_of_metrics_are_put_away(
     supervisor: Supervisor, tmp_path: Path
 ) -> None:
     dead = fakes(supervisor)[0]
@@ -91,7 +97,71 @@ def test_a_dead_worker_is_replaced_and_its_gauges_are_removed(
     assert len(fakes(supervisor)) == 2
     assert dead.calls == ["kill", "join"]
     assert not gauge.exists()
-    assert counter.exists()
+    assert not counter.exists()
+    assert (tmp_path / "counter_0.db").exists()
+
+
+def test_a_worker_that_dies_at_once_is_replaced_after_a_pause_that_doubles() -> None:
+    pause = Pause()
+
+    assert [pause.begin(0.1) for _ in range(8)] == [0.5, 1, 2, 4, 8, 16, 30, 30]
+    assert pause.begin(3600) == 0
+    assert pause.begin(0.1) == 0.5
+
+
+def test_the_place_of_one_that_died_at_once_stays_empty_meanwhile(supervisor: Supervisor) -> None:
+    dead, other = fakes(supervisor)
+    dead.alive, dead.exitcode, dead.started = False, -9, time.monotonic()
+    supervisor.keep_subprocess_alive()
+    supervisor.keep_subprocess_alive()
+    assert fakes(supervisor) == [dead, other]
+
+    time.sleep(0.6)
+    supervisor.keep_subprocess_alive()
+    assert dead not in fakes(supervisor)
+
+
+def test_on_sighup_each_worker_is_replaced_by_one_of_ours(supervisor: Supervisor) -> None:
+    before = fakes(supervisor)
+    supervisor.handle_hup()
+
+    assert not set(before) & set(fakes(supervisor))
+    assert all(isinstance(worker, FakeWorker) for worker in fakes(supervisor))
+    assert [worker.calls for worker in before] == [["terminate", "join"]] * 2
+
+
+def test_a_restart_ends_at_a_worker_that_cannot_start(
+    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = fakes(supervisor)
+    broken = FakeWorker(alive=False, exitcode=STARTUP_FAILURE)
+    monkeypatch.setattr(supervisor, "_start_worker", lambda: broken)
+    supervisor.handle_hup()
+
+    assert fakes(supervisor) == before
+    assert broken.calls == ["kill", "join"]
+    assert [worker.calls for worker in before] == [[], []]
+
+
+def test_a_restart_gives_way_to_sigterm(
+    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = fakes(supervisor)
+    monkeypatch.setattr(supervisor, "_start_worker", lambda: FakeWorker(alive=False))
+    supervisor.signal_queue.append(signal.SIGTERM)
+    supervisor.handle_hup()
+
+    assert fakes(supervisor) == before
+
+
+@pytest.mark.parametrize("name", ["handle_ttin", "handle_ttou"])
+def test_signals_that_change_the_number_of_workers_are_ignored(
+    supervisor: Supervisor, name: str
+) -> None:
+    before = fakes(supervisor)
+    getattr(supervisor, name)()
+
+    assert fakes(supervisor) == before
 
 
 def test_it_gives_up_if_no_worker_can_start(supervisor: Supervisor) -> None:
