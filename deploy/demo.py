@@ -19,16 +19,20 @@ from index.catalog import Catalog
 from index.registry import Registry
 from model.errors import OpalError, RegistryError
 
-# One viewer with three interests; what a catalog lacks is left out.
+# One viewer with several interests; what a catalog lacks is left out.
 HISTORY_TITLES = [
     "Aladdin",
     "Lion King, The",
+    "Toy Story",
     "Star Wars",
     "Empire Strikes Back, The",
+    "Raiders of the Lost Ark",
     "Alien",
     "Terminator, The",
+    "Fargo",
     "Sense and Sensibility",
     "Emma",
+    "English Patient, The",
 ]
 TOP_K = 10
 
