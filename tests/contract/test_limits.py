@@ -1,7 +1,7 @@
 """Limits that two packages state agree.
 
-The service does not import the constant of ``model.ids``: that module brings Polars, which no worker
-needs.
+The service does not import the constant of ``model.ids``: that module brings Polars, which no
+worker needs.
 """
 
 from model import ids
