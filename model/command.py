@@ -38,8 +38,6 @@ def run_command(
         describe: Turns the result into the text printed without ``--json``.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    # Faiss reports each instruction set that it tries to load.
-    logging.getLogger("faiss").setLevel(logging.WARNING)
     try:
         result = action(arguments)
     except OpalError as error:

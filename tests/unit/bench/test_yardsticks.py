@@ -10,8 +10,8 @@ from index.bundle import open_bundle
 from model.config import TrainingConfig
 from model.dataset import Dataset, prepare
 from model.histories import TrainingBatch
+from model.objective import training_loss
 from model.opal import PADDING, OpalEncoder, Stage
-from model.training import training_loss
 from service.matching import match
 from service.query import Query
 from tests.bench.plain_match import PlainMatcher

@@ -21,8 +21,9 @@ from model.losses import (
     uniformity_loss,
     unique_loss,
 )
+from model.objective import training_loss
 from model.opal import OpalEncoder, Stage
-from model.training import LATEST, STAGES, Training, evaluate_encoder, training_loss
+from model.training import LATEST, STAGES, Training, evaluate_encoder
 
 CONFIG = TrainingConfig(
     k=3, dim=8, batch_size=16, eval_every=5, patience=2, max_steps=20, max_len=10
