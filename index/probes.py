@@ -68,7 +68,8 @@ def make_probes(encoder: UserEncoder, histories: Sequence[Rows]) -> Probes:
     padded = np.full((len(chosen), lengths.max()), PADDING, dtype=np.int32)
     for probe, history in enumerate(chosen):
         padded[probe, : len(history)] = history
-    interests = np.stack([encoder.encode(each.astype(np.int64)).vectors for each in chosen])
+    encoded = encoder.encode_batch([each.astype(np.int64) for each in chosen])
+    interests = np.stack([each.vectors for each in encoded])
     exact = ExactItemIndex(encoder.item_vectors)
     nothing = np.empty(0, dtype=np.int64)
     answers = [retrieve(exact, each, min(TOP, n_items), excluded=nothing) for each in interests]

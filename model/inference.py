@@ -4,13 +4,13 @@ The service and ``index build`` encode with this module, so that no worker loads
 training code. It reads what ``model.run`` writes (``encoder.safetensors``) and gives the same
 interests as ``model.opal`` to within float32 rounding (tested).
 
-Every history is encoded by operations whose shapes depend on that history alone. A result is
-therefore the same to the last bit whatever else is asked for at the same time.
+Histories are encoded together, for speed, by operations whose shapes and order depend on each
+history alone. A result is therefore the same to the last bit whatever else is in the batch.
 """
 
 import json
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -18,9 +18,12 @@ import numpy as np
 
 from model.arrays import Floats, Rows
 from model.errors import InputError
+from model.evolution import EvolutionNetwork
 from model.tensor_files import DAMAGE, Tensors, map_tensors
 
 ENCODER_FILE = "encoder.safetensors"
+
+_TINY = np.finfo(np.float32).tiny
 
 
 class Interests(NamedTuple):
@@ -61,26 +64,24 @@ class UserEncoder(Protocol):
     def encode(self, history: Rows) -> Interests:
         """Encode one history (item rows, oldest first; shape (length,), int64)."""
 
-
-@dataclass(frozen=True)
-class _HardParameters:
-    """The evolution network of the hard stage: one GRU without bias, then Linear + ReLU."""
-
-    weight_ih: Floats  # (3 d, d): reset, update, new
-    weight_hh: Floats  # (3 d, d)
-    head_weight: Floats  # (d, d)
-    head_bias: Floats  # (d,)
+    def encode_batch(self, histories: Sequence[Rows]) -> list[Interests]:
+        """Encode histories together: to the last bit what ``encode`` gives for each of them."""
 
 
 class OpalInferenceEncoder:
     """OPAL's encoder as equations in NumPy (OPAL.md, "Soft interests" and "Hard interests").
+
+    The defaults of the last three are the paper's equations; training chooses others.
 
     Args:
         item_vectors: Unit-length item embeddings e_v. Shape (n_items, d), float32.
         hyper_categories: Unit-length hyper-categories C. Shape (k, d), float32.
         temperature: τ of the soft assignment.
         max_len: L, interactions used from the end of a history.
-        hard: Parameters of stage 2; without them interests are the soft ones.
+        network: The evolution network of stage 2; without it interests are the soft ones.
+        recency: ρ; an interaction with ``age`` others after it weighs (1 + age)^(−ρ).
+        sharing: ε, the share of the whole history in every interest, 0 to 1.
+        evolution: γ, the share of the evolved interest in stage 2, 0 to 1.
     """
 
     def __init__(
@@ -90,13 +91,19 @@ class OpalInferenceEncoder:
         hyper_categories: Floats,
         temperature: float,
         max_len: int,
-        hard: _HardParameters | None = None,
+        network: EvolutionNetwork | None = None,
+        recency: float = 0.0,
+        sharing: float = 0.0,
+        evolution: float = 0.5,
     ) -> None:
         self._item_vectors = item_vectors
         self._hyper_categories = hyper_categories
-        self._temperature = np.float32(temperature)
+        self._to_logits = np.ascontiguousarray(hyper_categories.T) / np.float32(temperature)
         self._max_len = max_len
-        self._hard = hard
+        self._network = network
+        self._recency = recency
+        self._sharing = sharing
+        self._evolution = evolution
 
     @property
     def item_vectors(self) -> Floats:
@@ -138,59 +145,125 @@ class OpalInferenceEncoder:
         Raises:
             IndexError: A row lies outside the catalog.
         """
-        history = history[-self._max_len :]
-        if len(history) and history.min() < 0:  # NumPy would count it from the end
-            raise IndexError(f"row {history.min()} lies outside the catalog")
-        embeddings = self._item_vectors[history]
-        logits = embeddings @ self._hyper_categories.T / self._temperature
-        assignment = _softmax(logits)
-        # a_tj = softmax_j(e_t · c_j / τ);  s_j = norm(Σ_t a_tj e_t)
-        interests = _normalise(assignment.T @ embeddings, fallback=self._hyper_categories)
-        hyper_category = logits.argmax(axis=1)
-        counts = np.bincount(hyper_category, minlength=self.n_interests).astype(np.int64)
-        if self._hard is not None:
-            evolved = self._evolve(embeddings, hyper_category, counts, self._hard)
-            # z_j = norm(½ s_j + ½ h_j)
-            interests = _normalise(
-                np.float32(0.5) * (interests + evolved), fallback=self._hyper_categories
-            )
-        weights = (
-            assignment.mean(axis=0)
-            if len(embeddings)
-            else np.zeros(self.n_interests, dtype=np.float32)
-        )
-        return Interests(interests, weights, counts, assignment)
+        return self.encode_batch([history])[0]
 
-    def _evolve(
-        self, embeddings: Floats, hyper_category: Rows, counts: Rows, hard: _HardParameters
-    ) -> Floats:
-        """Run the GRU over the k sub-sequences at once: h_j, shape (k, d).
+    def encode_batch(self, histories: Sequence[Rows]) -> list[Interests]:
+        """Encode histories together; see ``encode``.
 
-        The sub-sequences are taken longest first, so that those still running at a step are
-        always the leading rows of the state.
+        Raises:
+            IndexError: A row of any of them lies outside the catalog.
         """
-        longest_first = np.argsort(-counts, kind="stable")
-        by_interest = np.argsort(hyper_category, kind="stable")  # time order within an interest
-        start = np.concatenate(([0], np.cumsum(counts)))[longest_first]
-        length = counts[longest_first]
-        projected = embeddings[by_interest] @ hard.weight_ih.T
-        recurrent = hard.weight_hh.T
-        dim = self.dim
-        state = np.zeros((self.n_interests, dim), dtype=np.float32)
-        for step in range(int(length[0])):
-            running = int(np.searchsorted(-length, -step, side="left"))
-            inputs = projected[start[:running] + step]
-            hidden = state[:running] @ recurrent
-            gates = _sigmoid(inputs[:, : 2 * dim] + hidden[:, : 2 * dim])
-            reset, update = gates[:, :dim], gates[:, dim:]
-            new = np.tanh(inputs[:, 2 * dim :] + reset * hidden[:, 2 * dim :])
-            state[:running] = new + update * (state[:running] - new)
-        evolved = np.maximum(state @ hard.head_weight.T + hard.head_bias, 0)
-        fallback = self._hyper_categories[longest_first]
+        if not histories:
+            return []
+        used = [history[-self._max_len :] for history in histories]
+        rows = np.concatenate(used)
+        if len(rows) and rows.min() < 0:  # NumPy would count it from the end
+            raise IndexError(f"row {rows.min()} lies outside the catalog")
+        users = _Parts([len(history) for history in used])
+        embeddings = self._item_vectors[rows]
+        logits = users.products(embeddings, self._to_logits)
+        assignment = _softmax(logits)  # a_tj = softmax_j(e_t · c_j / τ)
+        interests = self._soft_interests(embeddings, assignment, users)
+        hyper_category = logits.argmax(axis=1)  # j*(t)
+        interest = users.part_of_row * self.n_interests + hyper_category
+        counts = np.bincount(interest, minlength=len(histories) * self.n_interests)
+        counts = counts.reshape(len(histories), -1)
+        if self._network is not None:
+            evolved = self._network.evolve(embeddings, users.slices, interest, counts)
+            interests = self._hard_interests(interests, evolved, counts)
+        weights = users.sums(assignment) / np.maximum(users.lengths, 1)[:, np.newaxis]
+        return [
+            Interests(*each)
+            for each in zip(
+                interests,
+                weights.astype(np.float32),
+                counts,
+                [assignment[part] for part in users.slices],
+                strict=True,
+            )
+        ]
+
+    def _soft_interests(self, embeddings: Floats, assignment: Floats, users: "_Parts") -> Floats:
+        """s_j = norm(Σ_t (ε + (1 − ε) a_tj) (1 + age_t)^(−ρ) e_t); c_j where the sum is 0.
+
+        Returns:
+            Shape (n_users, k, d), float32.
+        """
+        shares = self._sharing + (1 - self._sharing) * assignment
+        shares *= (users.places_from_end**-self._recency)[:, np.newaxis]
+        totals = users.weighted_sums(shares, embeddings)
+        return _normalise(totals, fallback=self._hyper_categories)
+
+    def _hard_interests(self, interests: Floats, evolved: Floats, counts: Rows) -> Floats:
+        """z_j = norm((1 − γ) s_j + γ h_j), where h_j = norm(evolved).
+
+        Without interactions, or where the ReLU leaves nothing, h_j = c_j; but h_j = s_j where
+        interests share the history (ε > 0): such a one says what the whole history says.
+
+        Args:
+            interests: s. Shape (n_users, k, d), float32.
+            evolved: What the network gives. Shape (n_users, k, d), float32.
+            counts: Shape (n_users, k), int64.
+
+        Returns:
+            Shape (n_users, k, d), float32.
+        """
+        evolved *= (counts > 0)[..., np.newaxis]
+        fallback = interests if self._sharing else self._hyper_categories
         evolved = _normalise(evolved, fallback=fallback)
-        evolved[length == 0] = fallback[length == 0]
-        result = np.empty_like(evolved)
-        result[longest_first] = evolved
+        mixed = (1 - self._evolution) * interests + self._evolution * evolved
+        return _normalise(mixed, fallback=self._hyper_categories)
+
+
+class _Parts:
+    """Where the rows of each user lie in an array that holds those of all, one after the other.
+
+    Products and sums are made for each user alone, so that their shapes depend on that user's
+    history only: BLAS rounds otherwise in other shapes.
+
+    Args:
+        lengths: Rows of each user, 0 allowed.
+    """
+
+    def __init__(self, lengths: list[int]) -> None:
+        self.lengths: Rows = np.array(lengths)
+        self._ends = self.lengths.cumsum()
+        self.slices = [
+            slice(end - length, end)
+            for end, length in zip(self._ends.tolist(), lengths, strict=True)
+        ]
+
+    @property
+    def part_of_row(self) -> Rows:
+        """The user of each row. Shape (n,), int64."""
+        return np.arange(len(self.lengths)).repeat(self.lengths)
+
+    @property
+    def places_from_end(self) -> Floats:
+        """1 for the last row of a user, 2 for the one before …: 1 + age. Shape (n,), float32."""
+        places = self._ends.repeat(self.lengths) - np.arange(self._ends[-1])
+        return places.astype(np.float32)
+
+    def products(self, rows: Floats, matrix: Floats) -> Floats:
+        """Multiply rows of shape (n, d) with a matrix of shape (d, m)."""
+        result = np.empty((len(rows), matrix.shape[1]), dtype=np.float32)
+        for part in self.slices:
+            np.matmul(rows[part], matrix, out=result[part])
+        return result
+
+    def sums(self, rows: Floats) -> Floats:
+        """Sum rows of shape (n, m) for each user. Shape (n_users, m), float32."""
+        result = np.empty((len(self.slices), rows.shape[1]), dtype=np.float32)
+        for part, total in zip(self.slices, result, strict=True):
+            np.add.reduce(rows[part], axis=0, out=total)
+        return result
+
+    def weighted_sums(self, weights: Floats, rows: Floats) -> Floats:
+        """Sum rows of shape (n, d) with weights of shape (n, k). Shape (n_users, k, d), float32."""
+        shape = len(self.slices), weights.shape[1], rows.shape[1]
+        result = np.empty(shape, dtype=np.float32)
+        for part, total in zip(self.slices, result, strict=True):
+            np.matmul(weights[part].T, rows[part], out=total)
         return result
 
 
@@ -204,15 +277,17 @@ def load_encoder(path: Path) -> OpalInferenceEncoder:
         tensors, metadata = map_tensors(path)
         config: dict[str, Any] = json.loads(metadata["encoder"])
         _check_config(config)
-        items, categories = tensors["item_embedding"], tensors["hyper_category"]
-        hard = _hard_parameters(tensors) if config["stage"] == "hard" else None
-        _check_shapes(items, categories, hard)
+        is_hard = config["stage"] == "hard"
+        _check_shapes(tensors, is_hard=is_hard)
         return OpalInferenceEncoder(
-            item_vectors=items,
-            hyper_categories=categories,
+            item_vectors=tensors["item_embedding"],
+            hyper_categories=tensors["hyper_category"],
             temperature=config["temperature"],
             max_len=config["max_len"],
-            hard=hard,
+            network=_network(tensors) if is_hard else None,
+            **{
+                name: config[name] for name in ("recency", "sharing", "evolution") if name in config
+            },
         )
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; is this a run or a bundle?") from None
@@ -220,8 +295,8 @@ def load_encoder(path: Path) -> OpalInferenceEncoder:
         raise InputError(f"{path}: not an OPAL encoder ({error})") from error
 
 
-def _hard_parameters(tensors: Tensors) -> _HardParameters:
-    return _HardParameters(
+def _network(tensors: Tensors) -> EvolutionNetwork:
+    return EvolutionNetwork(
         weight_ih=tensors["gru.weight_ih"],
         weight_hh=tensors["gru.weight_hh"],
         head_weight=tensors["head.weight"],
@@ -238,23 +313,32 @@ def _check_config(config: dict[str, Any]) -> None:
         raise ValueError(f"max_len is {max_len!r}, expected a whole number from 1")
     if type(temperature) not in (int, float) or not 0 < temperature < math.inf:
         raise ValueError(f"temperature is {temperature!r}, expected a number above 0")
+    recency = config.get("recency", 0.0)
+    if type(recency) not in (int, float) or not math.isfinite(recency):
+        raise ValueError(f"recency is {recency!r}, expected a finite number")
+    for name in ("sharing", "evolution"):
+        share = config.get(name, 0.0)
+        if type(share) not in (int, float) or not 0 <= share <= 1:
+            raise ValueError(f"{name} is {share!r}, expected a number from 0 to 1")
 
 
-def _check_shapes(items: Floats, categories: Floats, hard: _HardParameters | None) -> None:
+def _check_shapes(tensors: Tensors, *, is_hard: bool) -> None:
     """Raise ValueError where a tensor is not float32 or does not fit the others."""
+    items, categories = tensors["item_embedding"], tensors["hyper_category"]
     dim = categories.shape[-1] if categories.ndim else 0
-    expected: list[tuple[str, Floats, tuple[int, ...]]] = [
-        ("item_embedding", items, (len(items) if items.ndim else 0, dim)),
-        ("hyper_category", categories, (len(categories) if categories.ndim else 0, dim)),
-    ]
-    if hard is not None:
-        expected += [
-            ("gru.weight_ih", hard.weight_ih, (3 * dim, dim)),
-            ("gru.weight_hh", hard.weight_hh, (3 * dim, dim)),
-            ("head.weight", hard.head_weight, (dim, dim)),
-            ("head.bias", hard.head_bias, (dim,)),
-        ]
-    for name, tensor, shape in expected:
+    expected: dict[str, tuple[int, ...]] = {
+        "item_embedding": (len(items) if items.ndim else 0, dim),
+        "hyper_category": (len(categories) if categories.ndim else 0, dim),
+    }
+    if is_hard:
+        expected |= {
+            "gru.weight_ih": (3 * dim, dim),
+            "gru.weight_hh": (3 * dim, dim),
+            "head.weight": (dim, dim),
+            "head.bias": (dim,),
+        }
+    for name, shape in expected.items():
+        tensor = tensors[name]
         if tensor.dtype != np.float32 or tensor.shape != shape:
             raise ValueError(
                 f"{name} is {tensor.dtype} of shape {tensor.shape}, expected float32 of {shape}"
@@ -272,15 +356,14 @@ def _softmax(logits: Floats) -> Floats:
     return result
 
 
-def _sigmoid(values: Floats) -> Floats:
-    """Logistic function by tanh, which does not overflow."""
-    half = np.float32(0.5)
-    result: Floats = half * np.tanh(half * values) + half
-    return result
-
-
 def _normalise(vectors: Floats, *, fallback: Floats) -> Floats:
-    """Scale rows to unit length; a row without length becomes its fallback. Shape (k, d)."""
-    length = np.linalg.norm(vectors, axis=1, keepdims=True)
-    has_length = length > np.finfo(np.float32).tiny
-    return np.where(has_length, vectors / np.where(has_length, length, 1), fallback)
+    """Scale vectors to unit length; one without length becomes its fallback.
+
+    Args:
+        vectors: Shape (..., d), float32.
+        fallback: Of a shape that fits that of ``vectors`` by broadcasting.
+    """
+    length = np.sqrt(np.vecdot(vectors, vectors))[..., np.newaxis]
+    result: Floats = vectors / np.maximum(length, _TINY)
+    np.copyto(result, fallback, where=length <= _TINY)
+    return result

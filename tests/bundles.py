@@ -79,8 +79,12 @@ def write_random_encoder(
     stage: Stage,
     max_len: int,
     rng: np.random.Generator,
+    **terms: float,
 ) -> None:
-    """Write ``encoder.safetensors`` into a run folder."""
+    """Write ``encoder.safetensors`` into a run folder.
+
+    ``terms`` are those that ``model.run.write_encoder`` takes besides the paper's.
+    """
     dim = vectors.shape[1]
     tensors = {"item_embedding": vectors, "hyper_category": hyper_categories}
     if stage == "hard":
@@ -92,7 +96,7 @@ def write_random_encoder(
         }
         for name, shape in shapes.items():
             tensors[name] = (rng.normal(size=shape) / np.sqrt(dim)).astype(np.float32)
-    config = {"stage": stage, "temperature": 0.1, "max_len": max_len}
+    config = {"stage": stage, "temperature": 0.1, "max_len": max_len, **terms}
     write_encoder(run / "encoder.safetensors", tensors, config)
 
 

@@ -1,13 +1,14 @@
-"""Retrieval for one user: encode, search, merge and filter, and all of it, against a plain version.
+"""Retrieval for one user, and the encoder for one and for many, against a plain version.
 
     python tests/bench/bench_match.py [--quick] [--json]
 
-Both answer the same users from the same bundle by turns. Recall is against all scores in double
-precision. The index is what `index build` chooses.
+Both answer the same users from the same bundle by turns: encode, search, merge and filter, and all
+of it. Recall is against all scores in double precision. The index is what `index build` chooses.
 """
 
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ from tests.bench.measuring import (
 
 if TYPE_CHECKING:
     from index.bundle import Bundle
+    from model.inference import UserEncoder
     from tests.bench.plain_match import PlainMatcher
     from tests.bench.synthetic import Rows
 
@@ -31,6 +33,9 @@ WARM_UP = 5
 CATALOGS, CATALOGS_QUICK = (1617, 20_000), (500,)
 INTERESTS, INTERESTS_QUICK = (4, 8), (4,)
 PARTS = ("encode", "search", "merge + filter", "match")
+DIMS, DIMS_QUICK = (64, 128), (64,)
+TOGETHER = (1, 32)
+BATCHES, BATCHES_QUICK = 100, 5
 
 
 def main() -> None:
@@ -43,16 +48,23 @@ def main() -> None:
     faiss.omp_set_num_threads(1)
     torch.set_num_threads(1)
     n_users = USERS_QUICK if options.quick else USERS
+    n_batches = BATCHES_QUICK if options.quick else BATCHES
     rows: list[Row] = []
+    encoding: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
         for n_items in CATALOGS_QUICK if options.quick else CATALOGS:
             for k in INTERESTS_QUICK if options.quick else INTERESTS:
                 rows += measure(Path(folder), n_items=n_items, k=k, n_users=n_users)
-    title = (
+        for dim in DIMS_QUICK if options.quick else DIMS:
+            encoding += measure_encoding(Path(folder), dim=dim, n_batches=n_batches)
+    titles = (
         f"{n_users} users, one at a time, L = 50, d = 64, top 100, hard stage; milliseconds; "
-        "ratio = plain / ours, of medians"
+        "ratio = plain / ours, of medians",
+        f"Encoder alone, {n_batches} batches, L = 50, k = 8, hard stage; milliseconds a batch; "
+        "ratio = plain / ours, of medians",
     )
-    show("Match", [Table(title, rows)], threads="one thread", options=options)
+    tables = [Table(title, each) for title, each in zip(titles, (rows, encoding), strict=True)]
+    show("Match", tables, threads="one thread", options=options)
 
 
 def measure(folder: Path, *, n_items: int, k: int, n_users: int) -> list[Row]:
@@ -91,6 +103,51 @@ def measure(folder: Path, *, n_items: int, k: int, n_users: int) -> list[Row]:
         }
         for part in PARTS
     ]
+
+
+def measure_encoding(folder: Path, *, dim: int, n_batches: int) -> list[Row]:
+    """Time the encoders on batches of one and of many users; return one row for each size."""
+    from index.bundle import open_bundle
+    from tests.bench.plain_match import PlainMatcher
+    from tests.bench.synthetic import draw_histories, make_bundle
+
+    n_items, k = 2000, 8
+    path = make_bundle(folder, n_items=n_items, k=k, dim=dim)
+    encoder, plain = open_bundle(path).encoder, PlainMatcher(path)
+    result: list[Row] = []
+    for size in TOGETHER:
+        histories = draw_histories(size * (WARM_UP + n_batches), n_items=n_items, k=k)
+        seconds: dict[str, list[float]] = {}
+        for begin in range(0, len(histories), size):
+            batch = histories[begin : begin + size]
+            lists = [history.tolist() for history in batch]
+            calls: dict[str, Callable[[], object]] = {
+                "ours": partial(encoder.encode_batch, batch),
+                "one by one": partial(encode_singly, encoder, batch),
+                "plain": partial(plain.encode_batch, lists),
+            }
+            for name, call in calls.items():
+                seconds.setdefault(name, []).append(seconds_of(call))
+        times = {name: summarise(each[WARM_UP:]) for name, each in seconds.items()}
+        result.append(
+            {
+                "d": dim,
+                "users": size,
+                "ours median": times["ours"].median,
+                "ours p99": times["ours"].p99,
+                "one by one median": times["one by one"].median,
+                "plain median": times["plain"].median,
+                "plain p99": times["plain"].p99,
+                "ratio": times["plain"].median / times["ours"].median,
+            }
+        )
+    return result
+
+
+def encode_singly(encoder: "UserEncoder", histories: list["Rows"]) -> None:
+    """Encode histories in a call each."""
+    for history in histories:
+        encoder.encode(history)
 
 
 def ours_parts(bundle: "Bundle", history: "Rows") -> dict[str, Callable[[], object]]:

@@ -17,7 +17,7 @@ from torch import Tensor
 from index.bundle import INDEX_FILE
 from index.catalog import Catalog
 from model.inference import ENCODER_FILE
-from model.opal import OpalEncoder
+from model.opal import PADDING, OpalEncoder
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
@@ -58,12 +58,18 @@ class PlainMatcher:
             for rank, (row, score, interest) in enumerate(ranked, start=1)
         ]
 
-    @torch.inference_mode()
     def encode(self, history: list[int]) -> Floats:
         """Encode item rows, oldest first, as interests. Shape (k, d), float32."""
-        encoded = self._encoder(torch.tensor([history[-self._max_len :]]), "hard")
-        interests: Floats = encoded.interests[0].numpy()
+        [interests] = self.encode_batch([history])
         return interests
+
+    @torch.inference_mode()
+    def encode_batch(self, histories: list[list[int]]) -> list[Floats]:
+        """Encode histories, padded to one length, together; each of shape (k, d), float32."""
+        cut = [history[-self._max_len :] for history in histories]
+        longest = max(len(history) for history in cut)
+        padded = [history + [PADDING] * (longest - len(history)) for history in cut]
+        return list(self._encoder(torch.tensor(padded), "hard").interests.numpy())
 
     def search(self, interests: Floats, n: int) -> tuple[Floats, Rows]:
         """Find n items for each interest: scores and rows, each of shape (k, n)."""
@@ -103,5 +109,7 @@ def load_torch_encoder(path: Path) -> tuple[OpalEncoder, int]:
         "gru.weight_ih": "gru.weight_ih_l0",
         "gru.weight_hh": "gru.weight_hh_l0",
     }
-    encoder.load_state_dict({names.get(name, name): each for name, each in tensors.items()})
+    # What the file does not hold (terms that the paper does not have) stays as it is by default.
+    weights = {names.get(name, name): each for name, each in tensors.items()}
+    encoder.load_state_dict(encoder.state_dict() | weights)
     return encoder.eval(), config["max_len"]

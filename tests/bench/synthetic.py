@@ -15,22 +15,29 @@ TOP_K = 100
 Rows = NDArray[np.int64]
 
 
-def make_bundle(folder: Path, *, n_items: int, k: int) -> Path:
-    """Build a bundle of the hard stage, d = 64, L = 50; the weights are random.
+def make_bundle(folder: Path, *, n_items: int, k: int, dim: int = DIM) -> Path:
+    """Build a bundle of the hard stage, L = 50; the weights are random.
 
     Args:
         folder: Where run and bundle go.
         n_items: Items in the catalog.
         k: Interests per user.
+        dim: Length of a vector.
 
     Returns:
         The bundle's folder.
     """
-    path = folder / f"run-{n_items}-{k}"
+    name = f"{n_items}-{k}-{dim}"
     run = write_run(
-        path, n_items=n_items, k=k, dim=DIM, stage="hard", max_len=MAX_LEN, n_histories=100
+        folder / f"run-{name}",
+        n_items=n_items,
+        k=k,
+        dim=dim,
+        stage="hard",
+        max_len=MAX_LEN,
+        n_histories=100,
     )
-    return build_bundle(run, folder / f"bundle-{n_items}-{k}").path
+    return build_bundle(run, folder / f"bundle-{name}").path
 
 
 def draw_histories(n_users: int, *, n_items: int, k: int, seed: int = 1) -> list[Rows]:

@@ -2,21 +2,40 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from safetensors.numpy import save_file
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
 
 from model.errors import InputError
 from model.fit import export_encoder
 from model.inference import OpalInferenceEncoder, load_encoder
 from model.opal import OpalEncoder, Stage
+from model.run import write_encoder
+from tests.bundles import clustered_vectors, write_random_encoder
 
 N_ITEMS = 50
 MAX_LEN = 20
 STAGES: list[Stage] = ["soft", "hard"]
 
+# Terms of the encoder that the paper does not have, one at a time and all together.
+TERMS: dict[str, dict[str, float]] = {
+    "the paper's": {},
+    "recency": {"recency": 0.7},
+    "sharing": {"sharing": 0.3},
+    "everything shared": {"sharing": 1.0},
+    "little evolution": {"evolution": 0.2},
+    "no evolution": {"evolution": 0.0},
+    "evolution alone": {"evolution": 1.0},
+    "all": {"recency": 0.5, "sharing": 0.1, "evolution": 0.3},
+}
+
+PAPER_HARD: dict[str, Any] = {"stage": "hard", "temperature": 0.1, "max_len": MAX_LEN}
+
+Tensors = dict[str, NDArray[np.float32]]
 Pair = tuple[OpalEncoder, OpalInferenceEncoder]
 
 
@@ -44,6 +63,156 @@ def in_torch(encoder: OpalEncoder, history: np.ndarray, stage: Stage) -> np.ndar
         interests = encoder(torch.from_numpy(history[None, -MAX_LEN:]), stage).interests
     result: np.ndarray = interests[0].numpy()
     return result
+
+
+def random_encoder(
+    folder: Path, stage: Stage, terms: dict[str, float], *, k: int = 4, dim: int = 8
+) -> OpalInferenceEncoder:
+    """Write an encoder with random weights and load it."""
+    random = np.random.default_rng(0)
+    vectors, hyper_categories, _ = clustered_vectors(N_ITEMS, dim, k, random)
+    write_random_encoder(
+        folder, vectors, hyper_categories, stage=stage, max_len=MAX_LEN, rng=random, **terms
+    )
+    return load_encoder(folder / "encoder.safetensors")
+
+
+def slow_interests(
+    tensors: Tensors, history: np.ndarray, stage: Stage, terms: dict[str, float]
+) -> NDArray[np.float64]:
+    """The equations one interaction at a time, in double precision.
+
+    s_j = norm(Σ_t (ε + (1 − ε) a_tj) (1 + age_t)^(−ρ) e_t);  z_j = norm((1 − γ) s_j + γ h_j).
+    """
+    recency, sharing = terms.get("recency", 0.0), terms.get("sharing", 0.0)
+    evolution = terms.get("evolution", 0.5)
+    exact = {name: tensor.astype(np.float64) for name, tensor in tensors.items()}
+    c = exact["hyper_category"]
+    history = history[-MAX_LEN:]
+    result = []
+    for j in range(len(c)):
+        total = np.zeros(c.shape[1])
+        own = []
+        for t, row in enumerate(history):
+            e = exact["item_embedding"][row]
+            a = np.exp(c @ e / 0.1) / np.exp(c @ e / 0.1).sum()
+            age = len(history) - 1 - t
+            total += (sharing + (1 - sharing) * a[j]) * (1 + age) ** -recency * e
+            if (c @ e).argmax() == j:
+                own.append(e)
+        s = total / np.linalg.norm(total) if total.any() else c[j]
+        if stage == "soft":
+            result.append(s)
+            continue
+        state = np.zeros(c.shape[1])
+        for e in own:
+            state = slow_gru_step(exact, e, state)
+        h = np.maximum(exact["head.weight"] @ state + exact["head.bias"], 0)
+        if own and h.any():
+            h /= np.linalg.norm(h)
+        else:
+            h = s if sharing > 0 else c[j]
+        z = (1 - evolution) * s + evolution * h
+        result.append(z / np.linalg.norm(z))
+    return np.array(result)
+
+
+def slow_gru_step(
+    exact: dict[str, NDArray[np.float64]], x: NDArray[np.float64], state: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    from_input = np.split(exact["gru.weight_ih"] @ x, 3)
+    from_state = np.split(exact["gru.weight_hh"] @ state, 3)
+    reset = 1 / (1 + np.exp(-from_input[0] - from_state[0]))
+    update = 1 / (1 + np.exp(-from_input[1] - from_state[1]))
+    new = np.tanh(from_input[2] + reset * from_state[2])
+    stepped: NDArray[np.float64] = (1 - update) * new + update * state
+    return stepped
+
+
+@pytest.mark.parametrize("terms", TERMS.values(), ids=TERMS)
+def test_interests_are_those_of_the_equations(
+    stage: Stage, tmp_path: Path, terms: dict[str, float]
+) -> None:
+    inference = random_encoder(tmp_path, stage, terms)
+    tensors = load_file(tmp_path / "encoder.safetensors")
+    for length in (0, 1, 2, 3, 9, MAX_LEN, MAX_LEN + 7):
+        history = rows(length, seed=length)
+        np.testing.assert_allclose(
+            inference.encode(history).vectors,
+            slow_interests(tensors, history, stage, terms),
+            rtol=0,
+            atol=2e-6,
+        )
+
+
+@pytest.mark.parametrize("terms", TERMS.values(), ids=TERMS)
+def test_terms_change_neither_weights_nor_counts_nor_assignment(
+    stage: Stage, tmp_path: Path, terms: dict[str, float]
+) -> None:
+    history = rows(13)
+    paper = random_encoder(tmp_path, stage, {}).encode(history)
+    encoded = random_encoder(tmp_path, stage, terms).encode(history)
+
+    for mine, expected in zip(encoded[1:], paper[1:], strict=True):
+        np.testing.assert_array_equal(mine, expected)
+
+
+def test_an_interest_that_holds_nothing_says_what_the_whole_history_says(tmp_path: Path) -> None:
+    soft = random_encoder(tmp_path, "soft", {"sharing": 0.2})
+    hard = random_encoder(tmp_path, "hard", {"sharing": 0.2})
+    history = np.array([0, 4, 8])  # clusters of tests.bundles: all in the first of four
+    encoded = hard.encode(history)
+
+    assert encoded.counts.tolist() == [3, 0, 0, 0]
+    np.testing.assert_allclose(
+        encoded.vectors[1:], soft.encode(history).vectors[1:], rtol=0, atol=1e-6
+    )
+
+
+def test_where_the_relu_leaves_nothing_a_shared_interest_stays_the_soft_one(
+    tmp_path: Path,
+) -> None:
+    soft = random_encoder(tmp_path, "soft", {"sharing": 0.2})
+    random_encoder(tmp_path, "hard", {"sharing": 0.2})
+    path = tmp_path / "encoder.safetensors"
+    tensors = load_file(path)
+    tensors["head.bias"] -= 1000
+    write_encoder(path, tensors, {**PAPER_HARD, "sharing": 0.2})
+    history = rows(9)
+
+    np.testing.assert_allclose(
+        load_encoder(path).encode(history).vectors,
+        soft.encode(history).vectors,
+        rtol=0,
+        atol=1e-6,
+    )
+
+
+@pytest.mark.parametrize("terms", TERMS.values(), ids=TERMS)
+def test_terms_that_were_learned_are_those_of_torch(
+    stage: Stage, tmp_path: Path, terms: dict[str, float]
+) -> None:
+    torch.manual_seed(1)
+    encoder = OpalEncoder(
+        n_items=N_ITEMS,
+        n_interests=4,
+        dim=8,
+        temperature=0.1,
+        sharing=terms.get("sharing", 0.0),
+        evolution=min(max(terms.get("evolution", 0.5), 0.01), 0.99),  # training's lie between
+        learn_recency=True,
+    )
+    torch.nn.init.constant_(encoder.recency, terms.get("recency", 0.0))
+    export_encoder(encoder, tmp_path / "encoder.safetensors", stage, MAX_LEN)
+    inference = load_encoder(tmp_path / "encoder.safetensors")
+    for length in (0, 1, 2, 9, MAX_LEN):
+        history = rows(length, seed=length)
+        np.testing.assert_allclose(
+            inference.encode(history).vectors,
+            in_torch(encoder, history, stage),
+            rtol=0,
+            atol=1e-5,
+        )
 
 
 @pytest.mark.parametrize("length", [0, 1, 2, 5, MAX_LEN, MAX_LEN + 1, 300])
@@ -100,7 +269,8 @@ def test_weights_and_counts_tell_how_a_history_is_shared(pair: Pair) -> None:
     encoder, inference = pair
     history = rows(12)
     encoded = inference.encode(history)
-    in_training = encoder(torch.from_numpy(history[None]), "soft").assignment[0].detach().numpy()
+    of_items = encoder(torch.from_numpy(history[None]), "soft").assignment.detach().numpy()
+    in_training = of_items[np.unique(history, return_inverse=True)[1]]
 
     np.testing.assert_allclose(encoded.assignment, in_training, atol=1e-5)
     np.testing.assert_allclose(encoded.weights, in_training.mean(0), atol=1e-5)
@@ -128,16 +298,36 @@ def test_an_empty_history_gives_the_hyper_categories(pair: Pair) -> None:
     assert encoded.assignment.shape == (0, 4)
 
 
-def test_a_result_is_the_same_to_the_bit_whatever_else_is_encoded(pair: Pair) -> None:
-    _, inference = pair
-    history = rows(17)
-    before = inference.encode(history)
-    for seed in range(20):
-        inference.encode(rows(seed, seed))
-    after = inference.encode(history.copy())
+@pytest.mark.parametrize(("k", "dim"), [(1, 5), (4, 16), (8, 64), (5, 100)])
+def test_a_result_is_the_same_to_the_bit_whatever_else_is_in_the_batch(
+    stage: Stage, tmp_path: Path, k: int, dim: int
+) -> None:
+    random = np.random.default_rng(0)
+    inference = random_encoder(tmp_path, stage, TERMS["all"], k=k, dim=dim)
+    histories = [rows(length, seed=length) for length in range(2 * MAX_LEN)]
+    alone = [inference.encode(history) for history in histories]
 
-    for name in before._fields:
-        assert getattr(before, name).tobytes() == getattr(after, name).tobytes()
+    for size in (1, 2, 3, 7, 16, 2 * MAX_LEN):
+        chosen = random.permutation(len(histories))[:size]
+        together = inference.encode_batch([histories[number] for number in chosen])
+        for number, encoded in zip(chosen, together, strict=True):
+            for name in encoded._fields:
+                mine, expected = getattr(encoded, name), getattr(alone[number], name)
+                assert (mine.dtype, mine.shape) == (expected.dtype, expected.shape)
+                assert mine.tobytes() == expected.tobytes()
+
+
+def test_a_batch_of_nobody_is_empty(pair: Pair) -> None:
+    _, inference = pair
+
+    assert inference.encode_batch([]) == []
+
+
+def test_a_batch_of_empty_histories_gives_the_hyper_categories(pair: Pair) -> None:
+    _, inference = pair
+    for encoded in inference.encode_batch([rows(0), rows(0)]):
+        np.testing.assert_allclose(encoded.vectors, inference.hyper_categories, atol=1e-6)
+        assert not encoded.weights.any()
 
 
 @pytest.mark.parametrize("row", [N_ITEMS, -1, -N_ITEMS - 1])
@@ -146,6 +336,8 @@ def test_a_row_outside_the_catalog_is_refused(pair: Pair, row: int) -> None:
 
     with pytest.raises(IndexError):
         inference.encode(np.array([0, row, 1]))
+    with pytest.raises(IndexError):
+        inference.encode_batch([rows(3), np.array([0, row, 1])])
 
 
 def test_a_missing_encoder_is_named(tmp_path: Path) -> None:
@@ -182,4 +374,34 @@ def test_tensors_that_are_no_encoder_are_named(
     save_file({"item_embedding": table, "hyper_category": table}, path, metadata=metadata)
 
     with pytest.raises(InputError, match="not an OPAL encoder"):
+        load_encoder(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("temperature", 0),
+        ("temperature", "0.1"),
+        ("max_len", 0),
+        ("max_len", 2.5),
+        ("stage", "warm"),
+        ("recency", float("nan")),
+        ("recency", float("inf")),
+        ("recency", None),
+        ("sharing", -0.1),
+        ("sharing", 1.1),
+        ("sharing", True),
+        ("evolution", float("nan")),
+        ("evolution", 2),
+        ("evolution", "all"),
+    ],
+)
+def test_a_value_that_nothing_can_be_encoded_with_is_named(
+    tmp_path: Path, name: str, value: object
+) -> None:
+    path = tmp_path / "encoder.safetensors"
+    random_encoder(tmp_path, "hard", {})
+    write_encoder(path, load_file(path), {**PAPER_HARD, name: value})
+
+    with pytest.raises(InputError, match=rf"not an OPAL encoder \({name} is {value!r}, expected"):
         load_encoder(path)

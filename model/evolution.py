@@ -1,0 +1,144 @@
+"""The evolution network of the hard stage in NumPy: what a GRU makes of each sub-sequence.
+
+OPAL.md, "Hard interests"; arXiv 2407.14741. The sub-sequences of all users of a batch run side by
+side, and each comes out the same to the last bit as if it had run alone.
+"""
+
+from collections.abc import Sequence
+from itertools import groupby
+
+import numpy as np
+
+from model.arrays import Floats, Rows
+
+_ONE = np.array(1, dtype=np.float32)  # an array: a Python number costs as much as the sum itself
+
+
+class EvolutionNetwork:
+    """One GRU without bias, shared by all interests, then Linear + ReLU.
+
+    The weights are those of torch's modules of these names.
+
+    Args:
+        weight_ih: Reset, update and new gate, from the input. Shape (3 d, d), float32.
+        weight_hh: The same from the state. Shape (3 d, d), float32.
+        head_weight: Shape (d, d), float32.
+        head_bias: Shape (d,), float32.
+    """
+
+    def __init__(
+        self, *, weight_ih: Floats, weight_hh: Floats, head_weight: Floats, head_bias: Floats
+    ) -> None:
+        self._dim = len(head_bias)
+        self._from_input = self._prepare(weight_ih)
+        self._from_state = self._prepare(weight_hh)
+        self._head = np.ascontiguousarray(head_weight.T)
+        self._head_bias = head_bias
+
+    def _prepare(self, weight: Floats) -> Floats:
+        """Return one matrix a gate for rows from the left, sigmoid gates negated: (3, d, d).
+
+        σ(x) = 1 / (1 + exp(−x)), so that a sigmoid gate is a division by 1 + exp of these.
+        """
+        gates = weight.reshape(3, self._dim, self._dim).transpose(0, 2, 1)
+        signs = np.array([-1, -1, 1], dtype=np.float32)
+        return np.ascontiguousarray(gates) * signs[:, np.newaxis, np.newaxis]
+
+    def evolve(
+        self, embeddings: Floats, users: Sequence[slice], sub_sequence: Rows, lengths: Rows
+    ) -> Floats:
+        """Run every sub-sequence through the network.
+
+        Args:
+            embeddings: e_t of all users' interactions, user after user, each in time order.
+                Shape (n, d), float32.
+            users: Where the interactions of each user lie; n_users of them.
+            sub_sequence: The sub-sequence of each interaction. Shape (n,), int64.
+            lengths: Interactions of each sub-sequence, 0 allowed. Shape (n_users, k), int64.
+
+        Returns:
+            ReLU of the head over each last state, not normalised; without meaning for a
+            sub-sequence of no interactions. Shape (n_users, k, d), float32.
+        """
+        states = np.zeros((lengths.size, self._dim), dtype=np.float32)
+        if len(embeddings):
+            running, cell, order = _lay_out(sub_sequence, lengths.ravel())
+            inputs = np.empty((3, len(embeddings), self._dim), dtype=np.float32)
+            for user in users:
+                inputs[:, cell[user]] = embeddings[user] @ self._from_input
+            with np.errstate(over="ignore"):  # a gate that is shut: exp = ∞, 1 / ∞ = 0
+                states[order[: running[0]]] = self._last_states(inputs, running)
+        # One product for each user, all of one shape: none depends on how many there are.
+        evolved: Floats = states.reshape(*lengths.shape, -1) @ self._head + self._head_bias
+        return np.maximum(evolved, 0, out=evolved)
+
+    def _last_states(self, inputs: Floats, running: Rows) -> Floats:
+        """Run the GRU from a state of zero.
+
+        Args:
+            inputs: To the three gates, of all that run in the first step, then in the second ….
+                Shape (3, n, d), float32.
+            running: How many run in each step, not rising. Shape (steps,), int64.
+
+        Returns:
+            Shape (running[0], d), float32.
+        """
+        states = np.zeros((running[0], self._dim), dtype=np.float32)
+        begin = 0
+        # As long as equally many run, a step is nothing but arithmetic in place.
+        for width, steps in _phases(running):
+            end = begin + width * steps
+            phase = inputs[:, begin:end].reshape(3, steps, width, -1)
+            begin = end
+            state, from_state = states[:width], np.empty((3, width, self._dim), dtype=np.float32)
+            to_gates, to_new = from_state[:2], from_state[2]
+            gates, new = np.empty_like(to_gates), np.empty_like(to_new)
+            reset, update = gates  # 1 / r and 1 / u
+            # Every row is a product of its own. In one of all rows BLAS takes other kernels for
+            # other numbers of rows, and the last bits of a row change with what else is there.
+            rows, products = state[:, np.newaxis], from_state[:, :, np.newaxis]
+            matrices = self._from_state[:, np.newaxis]
+            for input_to_gates, input_to_new in zip(
+                phase[:2].swapaxes(0, 1), phase[2], strict=True
+            ):
+                np.matmul(rows, matrices, out=products)
+                np.add(input_to_gates, to_gates, out=gates)
+                np.exp(gates, out=gates)
+                np.add(gates, _ONE, out=gates)
+                # n = tanh(W x + r · U h);  h ← n + u · (h − n)
+                np.divide(to_new, reset, out=new)
+                np.add(new, input_to_new, out=new)
+                np.tanh(new, out=new)
+                np.subtract(state, new, out=state)
+                np.divide(state, update, out=state)
+                np.add(state, new, out=state)
+        return states
+
+
+def _lay_out(sub_sequence: Rows, lengths: Rows) -> tuple[Rows, Rows, Rows]:
+    """Order interactions by step, and those of a step by length, longest sub-sequence first.
+
+    So those that run in a step are the leading rows of the states, and their inputs lie together.
+
+    Args:
+        sub_sequence: Shape (n,), int64; n > 0.
+        lengths: Shape (n_sub_sequences,), int64.
+
+    Returns:
+        How many run in each step, shape (steps,); the new place of each interaction, shape (n,);
+        the sub-sequences, longest first, shape (n_sub_sequences,). All int64.
+    """
+    order = np.argsort(-lengths, kind="stable")
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    by_sub_sequence = np.argsort(sub_sequence, kind="stable")
+    step = np.arange(len(sub_sequence)) - (lengths.cumsum() - lengths).repeat(lengths)
+    running = np.bincount(step)
+    cell = np.empty_like(by_sub_sequence)
+    cell[by_sub_sequence] = (running.cumsum() - running)[step] + place.repeat(lengths)
+    return running, cell, order
+
+
+def _phases(running: Rows) -> list[tuple[int, int]]:
+    """Return (how many run, for how many steps) for each stretch of steps with equally many."""
+    return [(width, len(list(steps))) for width, steps in groupby(running.tolist())]
