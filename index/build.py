@@ -12,6 +12,7 @@ from index.probes import make_probes, measure_recall, write_probes
 from index.report import render_report
 from index.run_checks import check_run
 from index.tensor_files import copy_file, write_bytes
+from model.baselines.names import YARDSTICKS
 from model.errors import InputError
 from model.files import new_folder
 from model.inference import ENCODER_FILE, OpalInferenceEncoder, load_encoder
@@ -43,6 +44,7 @@ def build_bundle(
     """
     logger = logging.getLogger(__name__)
     run = read_run(run_path)
+    _require_encoder(run)
     encoder = load_encoder(run.encoder_path)
     check_run(run, encoder)
     with new_folder(out) as folder:
@@ -66,6 +68,16 @@ def build_bundle(
         manifest = write_manifest(folder, content)
     logger.info("Bundle %s at %s", manifest.version, out)
     return Built(out, manifest)
+
+
+def _require_encoder(run: Run) -> None:
+    """Raise InputError where the run is one of a yardstick."""
+    name = run.manifest.get("model")
+    if name in YARDSTICKS:
+        raise InputError(
+            f"{run.path}: a run of {name}, a yardstick, which has no encoder and cannot be served; "
+            "build from a run of opal"
+        )
 
 
 def _manifest_content(

@@ -40,11 +40,15 @@ def render_report(
         lstrip_blocks=True,
     )
     titles = _titles(run)
+    # Only the report shows them: they say nothing of what the bundle serves.
+    yardsticks = run.manifest.get("yardsticks", {})
     return environment.get_template("report.html.j2").render(
         content=content,
         dataset_name=content["dataset"].get("name") or content["dataset"].get("source", "a log"),
         facts=_facts(content),
-        metrics=_metric_rows(content["metrics"]),
+        models=[content["model"]["name"], *yardsticks],
+        metrics=_metric_rows([content["metrics"], *yardsticks.values()]),
+        left_out=run.manifest.get("yardsticks_left_out", {}),
         charts=make_charts(run.manifest.get("curve", [])),
         hyper_categories=_hyper_categories(run, encoder, titles),
         examples=[
@@ -76,15 +80,15 @@ def _facts(content: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def _metric_rows(metrics: dict[str, dict[str, float]]) -> list[tuple[str, str, str]]:
-    """Make rows of metric, validation, test."""
-    valid, test = metrics["valid"], metrics["test"]
+def _metric_rows(models: list[dict[str, dict[str, float]]]) -> list[tuple[str, list[str]]]:
+    """Make rows of metric and, model after model, validation and test."""
+    columns = [model.get(part, {}) for model in models for part in ("valid", "test")]
 
-    def shown(part: dict[str, float], name: str) -> str:
-        value = part.get(name, "–")
+    def shown(value: float | str) -> str:
         return f"{value:.4f}" if isinstance(value, float) else str(value)
 
-    return [(name, shown(valid, name), shown(test, name)) for name in {**valid, **test}]
+    names = dict.fromkeys(name for column in columns for name in column)
+    return [(name, [shown(column.get(name, "–")) for column in columns]) for name in names]
 
 
 def _hyper_categories(

@@ -47,11 +47,21 @@ def _check_manifest(run: Run) -> None:
         _require_kind(path, name, run.manifest[name], kind)
     _require_kind(path, "git_revision", run.manifest.get("git_revision"), str | None)
     _check_curve(path, run.manifest.get("curve", []))
-    for part, metrics in run.manifest["metrics"].items():
-        _require_kind(path, f"metrics.{part}", metrics, dict)
+    _check_metrics(path, "metrics", run.manifest["metrics"])
+    yardsticks = run.manifest.get("yardsticks", {})
+    _require_kind(path, "yardsticks", yardsticks, dict)
+    for name, metrics in yardsticks.items():
+        _check_metrics(path, f"yardsticks.{name}", metrics)
+    _require_kind(path, "yardsticks_left_out", run.manifest.get("yardsticks_left_out", {}), dict)
+
+
+def _check_metrics(path: Path, field: str, parts: Any) -> None:
+    _require_kind(path, field, parts, dict)
+    for part, metrics in parts.items():
+        _require_kind(path, f"{field}.{part}", metrics, dict)
         for name, value in metrics.items():
             if not isinstance(value, int | float) or not math.isfinite(value):
-                raise InputError(f"{path}: metrics.{part}.{name} is {value!r}, expected a number")
+                raise InputError(f"{path}: {field}.{part}.{name} is {value!r}, expected a number")
 
 
 def _check_curve(path: Path, curve: Any) -> None:

@@ -177,6 +177,14 @@ def test_a_field_that_a_run_lacks_is_named(field: str, tmp_path: Path) -> None:
         ({"git_revision": 5}, "git_revision is 5, expected text or null"),
         ({"curve": {}}, "curve is {}, expected a list"),
         ({"curve": [7]}, r"curve\.0 is 7, expected an object"),
+        ({"yardsticks": []}, r"yardsticks is \[\], expected an object"),
+        ({"yardsticks": {"pop": 1}}, r"yardsticks\.pop is 1, expected an object"),
+        ({"yardsticks": {"pop": {"test": 1}}}, r"yardsticks\.pop\.test is 1, expected an object"),
+        (
+            {"yardsticks": {"pop": {"test": {"recall@10": "x"}}}},
+            r"yardsticks\.pop\.test\.recall@10 is 'x', expected a number",
+        ),
+        ({"yardsticks_left_out": []}, r"yardsticks_left_out is \[\], expected an object"),
     ],
 )
 def test_a_field_of_the_wrong_kind_is_named(
@@ -187,6 +195,20 @@ def test_a_field_of_the_wrong_kind_is_named(
     (run / "run.json").write_text(json.dumps({**manifest, **edit}))
 
     with pytest.raises(InputError, match=rf"run/run\.json: {problem}"):
+        build_bundle(run, tmp_path / "bundle")
+    assert_nothing_left(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["pop", "itemknn", "ease"])
+def test_a_yardstick_cannot_be_served(name: str, tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    (run / "encoder.safetensors").unlink()
+    manifest = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**manifest, "model": name}))
+
+    with pytest.raises(
+        InputError, match=rf"run: a run of {name}, a yardstick, which has no encoder and cannot be"
+    ):
         build_bundle(run, tmp_path / "bundle")
     assert_nothing_left(tmp_path)
 

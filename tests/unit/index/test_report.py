@@ -113,3 +113,34 @@ def test_without_any_metrics_the_report_says_so(tmp_path: Path) -> None:
     (run / "run.json").write_text(json.dumps(manifest))
 
     assert "The run holds none." in report(tmp_path)
+
+
+def test_yardsticks_stand_beside_the_model(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    manifest = json.loads((run / "run.json").read_text())
+    manifest["yardsticks"] = {
+        "pop": {"valid": {"recall@10": 0.0125}, "test": {"recall@10": 0.0225, "users": 7}},
+        "<b>knn": {"valid": {}, "test": {"recall@10": 0.0325}},
+    }
+    manifest["yardsticks_left_out"] = {"ease": "9 items & more do not fit"}
+    (run / "run.json").write_text(json.dumps(manifest))
+
+    html = report(tmp_path)
+    row = html.partition('<th scope="row">recall@10</th>')[2].partition("</tr>")[0]
+
+    assert re.findall(r">([^<>\s]+)</td>", row) == [
+        *("0.1000", "0.1000"),  # opal
+        *("0.0125", "0.0225"),
+        *("–", "0.0325"),
+    ]
+    assert re.findall(r'scope="colgroup"[^>]*>([^<]+)<', html) == ["opal", "pop", "&lt;b&gt;knn"]
+    assert html.count(">validation</th>") == 3
+    assert "Not measured: ease (9 items &amp; more do not fit)." in html
+
+
+def test_without_yardsticks_the_report_speaks_of_none(tmp_path: Path) -> None:
+    write_run(tmp_path / "run")
+    html = report(tmp_path)
+
+    assert html.count('scope="colgroup"') == 1
+    assert "yardsticks" not in html

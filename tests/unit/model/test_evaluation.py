@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from model import evaluation
-from model.evaluation import CUTOFFS, Metrics, evaluate
+from model.evaluation import CUTOFFS, Metrics, evaluate, evaluate_scores
 
 Rows = np.ndarray
 
@@ -86,19 +86,31 @@ def test_the_last_users_count_too() -> None:
 def test_a_large_catalog_is_scored_in_smaller_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     users = Users(23, 60)
     whole = users.evaluate()
-    monkeypatch.setattr(evaluation, "_MAX_BLOCK", 5 * 3 * 60 + 1)
+    monkeypatch.setattr(evaluation, "_MAX_BLOCK", 5 * 60 + 1)
     users.batches.clear()
 
     assert users.evaluate() == pytest.approx(whole)
-    assert users.batches == [23, 5, 5, 5, 5, 3]
+    assert users.batches == [5, 5, 5, 5, 3]
 
 
 def test_a_catalog_beyond_a_block_is_scored_user_by_user(monkeypatch: pytest.MonkeyPatch) -> None:
     users = Users(3, 60)
     whole = users.evaluate()
     monkeypatch.setattr(evaluation, "_MAX_BLOCK", 1)
+    users.batches.clear()
 
     assert users.evaluate() == pytest.approx(whole)
+    assert users.batches == [1, 1, 1]
+
+
+def test_whatever_scores_is_measured_the_same_way() -> None:
+    users = Users(40, 60)
+
+    def score(histories: Sequence[Rows]) -> Tensor:
+        return (users.encode(histories) @ torch.from_numpy(users.item_vectors).T).amax(1)
+
+    measured = evaluate_scores(score, 60, users.histories, users.targets)
+    assert measured == pytest.approx(users.slow())
 
 
 def metrics_of(history: list[int], targets: list[int], scores: list[float]) -> Metrics:

@@ -1,0 +1,55 @@
+"""Users × items as a sparse matrix of ones: who has had what."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from model.arrays import Rows
+from model.dataset import Dataset
+from model.histories import ragged_ranges
+
+Matrix = Any
+"""``scipy.sparse.csr_array`` of float32; SciPy has no types."""
+
+
+def training_matrix(dataset: Dataset) -> Matrix:
+    """Make the matrix of the training part. Shape (n_users, n_items)."""
+    users, positions = ragged_ranges(dataset.offsets[:-1], dataset.train_end)
+    return _binary(users, dataset.items[positions], (dataset.n_users, dataset.n_items))
+
+
+def history_matrix(histories: Sequence[Rows], n_items: int) -> Matrix:
+    """Make the matrix of a batch of histories. Shape (batch, n_items)."""
+    users = np.repeat(np.arange(len(histories)), [len(history) for history in histories])
+    return _binary(users, np.concatenate(histories), (len(histories), n_items))
+
+
+def row_blocks(work: Rows, limit: int) -> list[slice]:
+    """Cut rows into blocks of bounded work.
+
+    Args:
+        work: Of each row. Shape (n_rows,), int64.
+        limit: Work of a block at most, where no single row exceeds it.
+
+    Returns:
+        The blocks, in order; together they are all rows.
+    """
+    ends = np.cumsum(work)
+    blocks = []
+    begin, done = 0, 0
+    while begin < len(work):
+        end = max(begin + 1, int(np.searchsorted(ends, done + limit, side="right")))
+        blocks.append(slice(begin, end))
+        begin, done = end, int(ends[end - 1])
+    return blocks
+
+
+def _binary(users: Rows, items: Rows, shape: tuple[int, int]) -> Matrix:
+    """Make a matrix with a one wherever a pair occurs, once or more often."""
+    cells = np.unique(users * shape[1] + items)
+    rows, columns = np.divmod(cells, shape[1])
+    ones = np.ones(len(cells), dtype=np.float32)
+    starts = np.searchsorted(rows, np.arange(shape[0] + 1))
+    return sparse.csr_array((ones, columns, starts), shape=shape)
