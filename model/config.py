@@ -1,9 +1,18 @@
-"""What training can be told: model size, schedule, loss weights; checked when made."""
+"""What training can be told: model size, recipe, schedule, loss weights; checked when made.
 
-from dataclasses import asdict, dataclass, field
-from typing import Any
+A recipe is a set of values for all options that were not given. ``paper`` is what the paper
+describes and its authors ran (OPAL.md); ``default`` is the same architecture trained for recall
+(docs/recipe.md has the trials).
+"""
+
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import Field, asdict, dataclass, field, fields
+from typing import Any, Literal
 
 from model.errors import InputError
+
+Recipe = Literal["default", "paper"]
 
 MAX_SEED = 2**63 - 1
 MAX_VALUE = 2**31 - 1
@@ -12,75 +21,145 @@ MAX_VALUE = 2**31 - 1
 
 @dataclass(frozen=True, kw_only=True)
 class LossWeights:
-    """Weights of the losses' sum (OPAL.md, "Losses")."""
+    """Weights of the losses' sum (OPAL.md, "Losses").
+
+    Raises:
+        InputError: A weight is negative or no number.
+    """
 
     orthogonality: float = 10.0
     uniformity: float = 1.0
     unique: float = 1.0  # stage 2 only
 
+    def __post_init__(self) -> None:
+        for name, weight in vars(self).items():
+            if not 0 <= weight <= MAX_VALUE:
+                raise InputError(
+                    f"the weight of the {name} loss is {weight}; expected 0 to {MAX_VALUE}"
+                )
+
+
+def _switch(text: str) -> bool:
+    if text not in ("on", "off"):
+        raise ValueError(text)
+    return text == "on"
+
+
+def _option(default: Any, help_text: str, parse: Callable[[str], Any], **limits: Any) -> Any:
+    """Make a field that is an option of ``train``; limits: least, above, below, most, choices."""
+    return field(default=default, metadata={"help": help_text, "parse": parse, **limits})
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """Everything that determines a training besides its data.
+    """Everything that determines a training besides its data; defaults are the default recipe's.
 
-    Attributes:
-        k: Interests per user = number of hyper-categories.
-        dim: d, embedding and hidden size.
-        max_len: L, interactions of a history that count.
-        temperature: τ.
-        batch_size: B, sequences per step.
-        n_negatives: N, shared negatives per step; None: B, as in the paper.
-        learning_rate: Of Adam.
-        weight_decay: Of Adam, added to the gradient. The paper ran 1e-4; here embeddings are
-            normalised, so that it would only change the size of a step.
-        averaging: Decay per step of the moving average of the weights that is validated and
-            kept; 0 keeps the weights themselves.
-        eval_every: Steps between validations.
-        patience: Validations without a better Recall@50 before a stage ends.
-        max_steps: Steps of a stage at most.
-        seed: Of initialisation and sampling.
-        loss_weights: See ``LossWeights``.
+    Each field is an option of ``python -m model train``, and its help text says what it is.
+    ``for_recipe`` gives another recipe's values.
 
     Raises:
         InputError: A value is out of its range; the message names the option.
     """
 
-    k: int = 4
-    dim: int = 64
-    max_len: int = 100
-    temperature: float = 0.1
-    batch_size: int = 256
-    n_negatives: int | None = None
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.0
-    averaging: float = 0.998
-    eval_every: int = 200
-    patience: int = 5
-    max_steps: int = 100_000
-    seed: int = 0
+    recipe: Recipe = _option(  # noqa: RUF009 - makes a field, as dataclasses.field does
+        "default", "whose values the other options have", str, choices=("default", "paper")
+    )
+    k: int = _option(4, "interests per user = number of hyper-categories", int, least=1)
+    dim: int = _option(128, "d, embedding and hidden size", int, least=1)
+    max_len: int | None = _option(
+        None,
+        "L, interactions of a history that count; not given: found on validation",
+        int,
+        least=1,
+    )
+    batch_size: int = _option(256, "B, sequences per step", int, least=1)
+    start: Literal["pmi", "random"] = _option(
+        "pmi", "item vectors start from co-occurrence, or at random", str, choices=("pmi", "random")
+    )
+    positives: Literal["horizon", "one"] = _option(
+        "horizon",
+        "what lies ahead of the cut counts as positive: all within the horizon, or one item "
+        "drawn from all of it",
+        str,
+        choices=("horizon", "one"),
+    )
+    horizon: float = _option(
+        0.2, "how far ahead, as a share of the user's training sequence", float, above=0.0, most=1.0
+    )
+    min_cut: int = _option(
+        1, "interactions before the cut at least, where there are more", int, least=1
+    )
+    history_dropout: float = _option(
+        0.5,
+        "share of a history's interactions dropped at random in training",
+        float,
+        least=0.0,
+        below=1.0,
+    )
+    n_negatives: int | None = _option(
+        None,
+        "N, shared negatives per step; not given: the whole catalog up to "
+        "4,096 items, above it 2,048 drawn by popularity and weighted for it (default), "
+        "B drawn evenly (paper)",
+        int,
+        least=1,
+    )
+    temperature: float = _option(
+        0.1, "τ of scores; learned from this start by default", float, above=0.0
+    )
+    learn_temperature: bool = _option(True, "learn τ of scores", _switch)
+    assignment_temperature: float = _option(0.05, "τ of the soft assignment", float, above=0.0)
+    sharing: float = _option(
+        0.25,
+        "share of the whole history that every interest also holds",
+        float,
+        least=0.0,
+        most=1.0,
+    )
+    learn_recency: bool = _option(
+        True, "learn how the weight of an interaction falls with its age", _switch
+    )
+    evolution: float = _option(
+        0.1, "share of the evolved interest h in z (hard stage)", float, above=0.0, below=1.0
+    )
+    learn_evolution: bool = _option(True, "learn the share of h from this start", _switch)
+    learning_rate: float = _option(1e-3, "of Adam", float, above=0.0)
+    weight_decay: float = _option(0.0, "of Adam, added to the gradient", float, least=0.0)
+    averaging: float = _option(
+        0.998,
+        "decay per step of the weights' moving average that is validated and kept; 0: none",
+        float,
+        least=0.0,
+        below=1.0,
+    )
+    eval_every: int | None = _option(
+        None, "steps between validations; not given: once an epoch, 50 to 1000", int, least=1
+    )
+    patience: int = _option(5, "validations without gain before a stage ends", int, least=1)
+    max_steps: int = _option(100_000, "steps of a stage at most", int, least=1)
+    seed: int = _option(0, "of initialisation and sampling", int, least=0)
     loss_weights: LossWeights = field(default_factory=LossWeights)
 
+    @classmethod
+    def for_recipe(cls, recipe: Recipe, given: Mapping[str, Any] | None = None) -> "TrainingConfig":
+        """Return a recipe's values, except for the options given.
+
+        Raises:
+            InputError: A value is out of its range.
+        """
+        values = _PAPER if recipe == "paper" else {}
+        return cls(**{**values, **(given or {}), "recipe": recipe})
+
     def __post_init__(self) -> None:
-        for name, least in _LEAST.items():
-            value = getattr(self, name)
-            if value is not None and not value >= least:  # NaN is not, either
-                raise InputError(f"{_option(name)} is {value}; expected at least {least}")
-        for name, value in self._numbers():
-            most = MAX_SEED if name == "seed" else MAX_VALUE
-            if not value <= most:
-                raise InputError(f"{_option(name)} is {value}; expected at most {most}")
+        for option in fields(self):
+            value = getattr(self, option.name)
+            if value is not None:
+                _check(option.name, value, option.metadata)
         if self.k > self.dim:
             raise InputError(
                 f"--k is {self.k}, --dim is {self.dim}; at most dim hyper-categories can be "
                 "orthogonal"
             )
-        if not 0 <= self.averaging < 1:
-            raise InputError(
-                f"--averaging is {self.averaging}; expected 0 or more, and less than 1"
-            )
-        for name in ("temperature", "learning_rate"):
-            if not getattr(self, name) > 0:
-                raise InputError(f"{_option(name)} is {getattr(self, name)}; expected more than 0")
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON types."""
@@ -98,27 +177,91 @@ class TrainingConfig:
         now = self.to_dict()
         changed = [name for name in now if now[name] != before.get(name)]
         return "; ".join(
-            f"{_option(name)} is {now[name]}, was {before.get(name)}" for name in changed
+            f"{_name(name)} is {now[name]}, was {before.get(name)}" for name in changed
         )
 
-    def _numbers(self) -> list[tuple[str, float]]:
-        values = {**vars(self), **vars(self.loss_weights)}
-        return [(name, value) for name, value in values.items() if isinstance(value, int | float)]
 
-
-def _option(name: str) -> str:
-    return "--" + name.replace("_", "-")
-
-
-_LEAST = {
-    "k": 1,
-    "dim": 1,
-    "max_len": 1,
-    "batch_size": 1,
-    "n_negatives": 1,
-    "eval_every": 1,
-    "patience": 1,
-    "max_steps": 1,
-    "seed": 0,
-    "weight_decay": 0,
+_PAPER: dict[str, Any] = {
+    "k": 8,
+    "dim": 64,
+    "max_len": 100,
+    "batch_size": 1024,
+    "start": "random",
+    "positives": "one",
+    "horizon": 1.0,
+    "min_cut": 3,
+    "history_dropout": 0.0,
+    "learn_temperature": False,
+    "assignment_temperature": 0.1,
+    "sharing": 0.0,
+    "learn_recency": False,
+    "evolution": 0.5,
+    "learn_evolution": False,
+    "weight_decay": 1e-4,
+    "averaging": 0.0,
+    "eval_every": 1000,
 }
+
+
+@dataclass(frozen=True)
+class TrainingOption:
+    """An option of ``python -m model train``.
+
+    Attributes:
+        name: Of the field.
+        parse: Text to value; raises ValueError.
+        help: What it is, and its value in each recipe.
+    """
+
+    name: str
+    parse: Callable[[str], Any]
+    help: str
+
+
+def _describe(option: Field[Any]) -> TrainingOption:
+    default, paper = option.default, _PAPER.get(option.name, option.default)
+    values = f"default: {_text(default)}"
+    if paper != default:
+        values += f", paper: {_text(paper)}"
+    choices = option.metadata.get("choices")
+    text = option.metadata["help"] + (f": {' or '.join(choices)}" if choices else "")
+    return TrainingOption(option.name, option.metadata["parse"], f"{text} ({values})")
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return "by itself" if value is None else str(value)
+
+
+TRAINING_OPTIONS = {
+    option.name: _describe(option)
+    for option in fields(TrainingConfig)
+    if "parse" in option.metadata
+}
+
+
+def _check(name: str, value: Any, limits: Mapping[str, Any]) -> None:
+    """Raise InputError where a value is outside its option's limits; NaN is outside any."""
+    if "choices" in limits and value not in limits["choices"]:
+        raise InputError(
+            f"{_name(name)} is {value}; expected one of {', '.join(limits['choices'])}"
+        )
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return
+    bounds = {"most": MAX_SEED if name == "seed" else MAX_VALUE, **limits}
+    for kind, (holds, words) in _BOUNDS.items():
+        if kind in bounds and not holds(value, bounds[kind]):
+            raise InputError(f"{_name(name)} is {value}; expected {words} {bounds[kind]}")
+
+
+_BOUNDS: dict[str, tuple[Callable[[Any, Any], bool], str]] = {
+    "least": (operator.ge, "at least"),
+    "above": (operator.gt, "more than"),
+    "below": (operator.lt, "less than"),
+    "most": (operator.le, "at most"),
+}
+
+
+def _name(name: str) -> str:
+    return "--" + name.replace("_", "-")

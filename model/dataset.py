@@ -96,6 +96,14 @@ class Sequences:
     histories: list[Rows]
     targets: list[Rows]
 
+    def sample(self, n_users: int) -> "Sequences":
+        """Return some of the users, the same ones each time; all where there are no more."""
+        if len(self.histories) <= n_users:
+            return self
+        drawn = np.random.default_rng(0).choice(len(self.histories), n_users, replace=False)
+        drawn.sort()
+        return Sequences([self.histories[i] for i in drawn], [self.targets[i] for i in drawn])
+
 
 @dataclass(frozen=True)
 class Dataset:

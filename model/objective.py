@@ -1,46 +1,72 @@
 """What a training step minimises: the weighted sum of a stage's losses over one batch."""
 
+from collections.abc import Mapping
+from functools import reduce
+
 import torch
 from torch import Tensor
 
+from model.arrays import Floats, Rows
 from model.config import TrainingConfig
+from model.device import mixed_precision
 from model.histories import TrainingBatch
 from model.losses import (
     future_item_loss,
     hard_assignment,
     orthogonality_loss,
     score_items,
-    score_own_item,
+    score_own_items,
     uniformity_loss,
     unique_loss,
 )
 from model.opal import OpalEncoder, Stage
+from model.ragged import RaggedRows
 
 
 def training_loss(
     encoder: OpalEncoder, batch: TrainingBatch, stage: Stage, config: TrainingConfig
 ) -> Tensor:
     """Return the weighted sum of the losses of a stage over one batch, a scalar."""
-    histories, positives, negatives, is_negative = (
-        torch.from_numpy(array)
-        for array in (batch.histories, batch.positives, batch.negatives, batch.is_negative)
-    )
-    encoded = encoder(histories, stage)
-    scores = torch.cat(
-        (
-            score_own_item(
-                encoded.interests, encoder.embed(positives), config.temperature
-            ).unsqueeze(1),
-            score_items(encoded.interests, encoder.embed(negatives), config.temperature),
-        ),
-        dim=1,
-    )
+    return total_loss(training_losses(encoder, batch, stage, config))
+
+
+def total_loss(losses: Mapping[str, Tensor]) -> Tensor:
+    """Sum what ``training_losses`` returned."""
+    return reduce(torch.add, losses.values())
+
+
+def training_losses(
+    encoder: OpalEncoder, batch: TrainingBatch, stage: Stage, config: TrainingConfig
+) -> dict[str, Tensor]:
+    """Return the losses of a stage over one batch by name, weighted; each a scalar, float32."""
+    device = encoder.item_table.device
+
+    def tensor(array: Rows | Floats) -> Tensor:
+        return torch.from_numpy(array).to(device)
+
+    vectors = encoder.embed(tensor(batch.items))
+    histories = RaggedRows(tensor(batch.histories), tensor(batch.lengths), tensor(batch.by_item))
+    temperature, owners = encoder.score_temperature, tensor(batch.owners)
+    positives = vectors.index_select(0, tensor(batch.positives))
+    negatives = vectors.index_select(0, tensor(batch.negatives))
+    with mixed_precision(device):
+        encoded = encoder.encode(vectors, histories, tensor(batch.ages), stage)
+        negative_scores = score_items(encoded.interests, negatives, temperature)
+        positive_scores = score_own_items(encoded.interests, owners, positives, temperature)
+    negative_scores = negative_scores.float()
+    if batch.log_weights is not None:
+        negative_scores = negative_scores + tensor(batch.log_weights)
     weights = config.loss_weights
-    loss = future_item_loss(scores, is_negative)
-    loss = loss + weights.orthogonality * orthogonality_loss(encoder.hyper_categories())
-    uniformity = uniformity_loss(encoded.assignment, encoded.is_item)
+    losses = {
+        "future_item": future_item_loss(
+            positive_scores.float(), owners, negative_scores, tensor(batch.own_future)
+        ),
+        "orthogonality": weights.orthogonality * orthogonality_loss(encoder.hyper_categories()),
+    }
+    uniformity = uniformity_loss(encoded.assignment, encoded.occurrences)
     if stage == "hard":
         hard = hard_assignment(encoded.assignment)
-        uniformity = uniformity + uniformity_loss(hard, encoded.is_item)
-        loss = loss + weights.unique * unique_loss(encoded.assignment, encoded.is_item)
-    return loss + weights.uniformity * uniformity
+        uniformity = uniformity + uniformity_loss(hard, encoded.occurrences)
+        losses["unique"] = weights.unique * unique_loss(encoded.assignment, encoded.occurrences)
+    losses["uniformity"] = weights.uniformity * uniformity
+    return losses

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
+
+from model.arrays import Rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,3 +73,34 @@ class PlantedLog:
         self.draw(shuffled=shuffled).write_csv(interactions)
         self.items().write_csv(items)
         return interactions, items
+
+
+def normalised_mutual_information(found: Rows, planted: Rows) -> float:
+    """What two partitions of the same items tell of each other: 2 I / (H + H), from 0 to 1.
+
+    Chance alone gives more than 0, the more so the fewer items there are (see ``chance_of``).
+
+    Args:
+        found: Part of each item, counted from 0. Shape (n_items,), int64.
+        planted: Likewise. Shape (n_items,), int64.
+    """
+    together = np.zeros((found.max() + 1, planted.max() + 1))
+    np.add.at(together, (found, planted), 1 / len(found))
+    of_each = _entropy(together.sum(1)) + _entropy(together.sum(0))
+    if of_each == 0:
+        return 0.0
+    return 2 * (of_each - _entropy(together.ravel())) / of_each
+
+
+def chance_of(found: Rows, planted: Rows, n_shuffles: int = 200) -> tuple[float, float]:
+    """Mean and greatest normalised mutual information of ``found`` with shuffled ``planted``."""
+    random = np.random.default_rng(0)
+    values = [
+        normalised_mutual_information(found, random.permutation(planted)) for _ in range(n_shuffles)
+    ]
+    return float(np.mean(values)), max(values)
+
+
+def _entropy(shares: NDArray[np.float64]) -> float:
+    shares = shares[shares > 0]
+    return float(-(shares * np.log(shares)).sum())

@@ -1,54 +1,77 @@
 """Training: sequences per second of both stages, against a plain step in the same run.
 
-    python tests/bench/bench_training.py [--quick] [--json]
+    python tests/bench/bench_training.py [--dataset DATASET] [--threads N] [--quick] [--json]
 
-The log is planted, of MovieLens 100K's size. A step is everything: batch, forward, backward,
-optimiser, and in ours the moving average of the weights, which the plain step does not have.
+The log is a prepared data set, or else a planted one of MovieLens 100K's size. A step is
+everything: batch, forward, backward, optimiser, and in ours the moving average of the weights,
+which the plain step does not have.
 """
 
+import argparse
 import statistics
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.bench.measuring import Row, Table, parse_options, seconds_of, show, use_one_thread
+from tests.bench.measuring import Row, Table, make_parser, seconds_of, show, use_one_thread
 
 if TYPE_CHECKING:
     from model.config import TrainingConfig
     from model.dataset import Dataset
     from model.opal import Stage
 
+MAX_LEN = 50
 STEPS, STEPS_QUICK = 60, 2
 WARM_UP = 1
 
 
 def main() -> None:
     """Measure both stages and print them."""
-    options = parse_options("Measure OPAL's training against a plain implementation of the step.")
+    options = parse_arguments()
     use_one_thread()
     import torch
 
     from model.config import TrainingConfig
+    from model.dataset import Dataset
+    from model.memory import keep_freed_memory
 
     torch.set_num_threads(1)
-    config = TrainingConfig(k=4, dim=64, max_len=50, batch_size=32 if options.quick else 256)
+    keep_freed_memory()  # the command `train` does so too; the plain steps gain as well
+    config = TrainingConfig.for_recipe(
+        "paper",
+        {"k": 4, "dim": 64, "max_len": MAX_LEN, "batch_size": 32 if options.quick else 256},
+    )
     with tempfile.TemporaryDirectory() as folder:
-        dataset = plant(Path(folder), quick=options.quick)
+        scratch = Path(folder)
+        path = options.dataset or plant(scratch, quick=options.quick)
+        dataset = Dataset.open(path)
         steps = STEPS_QUICK if options.quick else STEPS
         rows: list[Row] = []
         for stage in ("soft", "hard"):
-            rows += measure(dataset, config, stage, Path(folder), steps)
+            contestants = make_contestants(dataset, config, stage, options.threads)
+            rows += measure(stage, contestants, config.batch_size, steps)
     title = (
-        f"{dataset.n_users} users, {dataset.n_items:,} items, B = {config.batch_size}, L = 50, "
-        f"k = 4, d = 64, {steps} steps each, by turns"
+        f"{path.name if options.dataset else 'planted'}: {dataset.n_users:,} users, "
+        f"{dataset.n_items:,} items, B = {config.batch_size}, L = {MAX_LEN}, k = 4, d = 64, "
+        f"{steps} steps each, by turns"
     )
-    show("Training", [Table(title, rows)], threads="one thread", options=options)
+    show("Training", [Table(title, rows)], threads="one thread if not said", options=options)
 
 
-def plant(folder: Path, *, quick: bool) -> "Dataset":
+def parse_arguments() -> argparse.Namespace:
+    """Parse the command line."""
+    parser = make_parser("Measure OPAL's training against a plain implementation of the step.")
+    parser.add_argument("--dataset", type=Path, help="what `python -m model prepare` wrote")
+    parser.add_argument(
+        "--threads", type=int, default=1, help="measure ours on so many threads besides (1: do not)"
+    )
+    return parser.parse_args()
+
+
+def plant(folder: Path, *, quick: bool) -> Path:
     """Draw and prepare a log: 943 users, 1,617 items, 85 interactions each."""
-    from model.dataset import Dataset, prepare
+    from model.dataset import prepare
     from tests.planted import PlantedLog
 
     log = PlantedLog(
@@ -56,14 +79,13 @@ def plant(folder: Path, *, quick: bool) -> "Dataset":
     )
     interactions, _ = log.write(folder)
     prepare(interactions, folder / "dataset")
-    return Dataset.open(folder / "dataset")
+    return folder / "dataset"
 
 
 def measure(
-    dataset: "Dataset", config: "TrainingConfig", stage: "Stage", folder: Path, steps: int
+    stage: "Stage", contestants: dict[str, Callable[[], object]], batch_size: int, steps: int
 ) -> list[Row]:
-    """Time the step of a stage in ours and in the plain ones; return one row for each."""
-    contestants = make_contestants(dataset, config, stage, folder)
+    """Time each contestant's step of a stage; return one row for each."""
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     for number in range(WARM_UP + steps):
         # By turns, so that a busy moment of the machine meets all of them.
@@ -71,13 +93,13 @@ def measure(
             taken = seconds_of(step)
             if number >= WARM_UP:
                 seconds[name].append(taken)
-    speed = {name: config.batch_size / statistics.median(each) for name, each in seconds.items()}
+    speed = {name: batch_size / statistics.median(each) for name, each in seconds.items()}
     return [
         {
             "stage": stage,
             "step": name,
             "sequences/s": round(value),
-            "ms per step": 1e3 * config.batch_size / value,
+            "ms per step": 1e3 * batch_size / value,
             "ratio to plain": value / speed["plain"],
         }
         for name, value in speed.items()
@@ -85,25 +107,37 @@ def measure(
 
 
 def make_contestants(
-    dataset: "Dataset", config: "TrainingConfig", stage: "Stage", folder: Path
+    dataset: "Dataset", config: "TrainingConfig", stage: "Stage", threads: int
 ) -> dict[str, Callable[[], object]]:
     """Return the steps to time, by name. All begin with the same weights."""
     import copy
 
-    from model.training import Training
+    import torch
+
+    from model.learner import Learner
+    from model.runtime import Runtime
     from tests.bench.plain_training import PlainTraining
 
-    ours = Training(dataset, config, folder)
-    ours.stage = stage
+    ours, threaded = (Learner(dataset, config, dataset.train_end, Runtime()) for _ in range(2))
+    ours.stage = threaded.stage = stage
     encoder = copy.deepcopy(ours.encoder)
-    plain = PlainTraining(dataset, config, encoder)
-    # The step itself: `run` would validate in between.
+    plain = PlainTraining(dataset, config, encoder, max_len=MAX_LEN)
+
+    def step_on_threads() -> None:
+        torch.set_num_threads(threads)
+        threaded.take_step()
+        torch.set_num_threads(1)
+
     contestants: dict[str, Callable[[], object]] = {
-        "ours": ours._train_step,
+        "ours": ours.take_step,
         "plain": lambda: plain.step(stage),
     }
+    if threads > 1:
+        contestants[f"ours, {threads} threads"] = step_on_threads
     if stage == "soft":
-        lean = PlainTraining(dataset, config, copy.deepcopy(encoder), gru_in_soft_stage=False)
+        lean = PlainTraining(
+            dataset, config, copy.deepcopy(encoder), max_len=MAX_LEN, gru_in_soft_stage=False
+        )
         contestants["plain, without the GRU that this stage does not use"] = lambda: lean.step(
             stage
         )

@@ -30,14 +30,19 @@ class Table(NamedTuple):
     rows: list[Row]
 
 
-def parse_options(description: str) -> argparse.Namespace:
-    """Parse what every benchmark takes: ``--quick`` and ``--json``."""
+def make_parser(description: str) -> argparse.ArgumentParser:
+    """Return a parser of what every benchmark takes: ``--quick`` and ``--json``."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument(
         "--quick", action="store_true", help="small and short: shows that it runs, not how fast"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON document, no tables")
-    return parser.parse_args()
+    return parser
+
+
+def parse_options(description: str) -> argparse.Namespace:
+    """Parse the options of a benchmark that takes no others."""
+    return make_parser(description).parse_args()
 
 
 def use_one_thread() -> None:
@@ -81,7 +86,7 @@ def show(name: str, tables: Sequence[Table], *, threads: str, options: argparse.
         name: Of the benchmark.
         tables: What was measured.
         threads: How many threads computed, in words.
-        options: What ``parse_options`` gave.
+        options: As parsed, with ``quick`` and ``json``.
     """
     machine = describe_machine()
     if options.json:

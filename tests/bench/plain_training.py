@@ -1,9 +1,9 @@
 """The training step as it is written first: the yardstick of ``bench_training``.
 
 The same parameters, losses and optimiser, hence the same loss for the same batch, but: batches are
-made user by user in Python, the whole item table is normalised in every step, the GRU runs in both
-stages although only the hard one uses it, and each interest's sub-sequence is padded to the whole
-length.
+made user by user in Python, everything is computed for each position of the padded histories, the
+GRU runs in both stages although only the hard one uses it, and each interest's sub-sequence is
+padded to the whole length.
 """
 
 from typing import NamedTuple
@@ -15,13 +15,7 @@ from torch.nn import functional
 
 from model.config import TrainingConfig
 from model.dataset import Dataset
-from model.losses import (
-    future_item_loss,
-    hard_assignment,
-    orthogonality_loss,
-    uniformity_loss,
-    unique_loss,
-)
+from model.losses import hard_assignment, orthogonality_loss
 from model.opal import OpalEncoder, Stage
 
 PADDING_ITEM = 0  # any item: the mask leaves it out
@@ -52,6 +46,7 @@ class PlainTraining:
         dataset: What to train on.
         config: How.
         encoder: Whose parameters are trained.
+        max_len: L, to which every history is padded.
         gru_in_soft_stage: Run the GRU in the soft stage too, where nothing uses it.
     """
 
@@ -61,14 +56,17 @@ class PlainTraining:
         config: TrainingConfig,
         encoder: OpalEncoder,
         *,
+        max_len: int,
         gru_in_soft_stage: bool = True,
     ) -> None:
         self._config = config
+        self._max_len = max_len
         self._n_items = dataset.n_items
         self._gru_in_soft_stage = gru_in_soft_stage
         self._sequences: list[list[int]] = [
             dataset.items[begin:end].tolist()
             for begin, end in zip(dataset.offsets[:-1], dataset.train_end, strict=True)
+            if end - begin > 1
         ]
         self._random = np.random.default_rng(config.seed)
         self._encoder = encoder
@@ -84,7 +82,7 @@ class PlainTraining:
 
     def draw(self) -> PlainBatch:
         """Make a batch user by user."""
-        length = self._config.max_len
+        length = self._max_len
         negatives = self._random.choice(
             self._n_items, min(self._config.batch_size, self._n_items), replace=False
         ).tolist()
@@ -109,7 +107,8 @@ class PlainTraining:
     def loss(self, batch: PlainBatch, stage: Stage) -> Tensor:
         """Return the weighted sum of a stage's losses, a scalar."""
         encoder, config = self._encoder, self._config
-        items, hyper_categories = encoder.item_embeddings(), encoder.hyper_categories()
+        items = functional.normalize(encoder.item_table, dim=-1)
+        hyper_categories = functional.normalize(encoder.hyper_table, dim=-1)
         is_item = batch.is_item
         embeddings = items[batch.histories] * is_item.unsqueeze(-1)
         logits = embeddings @ hyper_categories.T / config.temperature
@@ -119,7 +118,7 @@ class PlainTraining:
             evolved = self._evolve(embeddings, is_item, logits.argmax(-1), hyper_categories)
             interests = functional.normalize(interests + evolved, dim=-1)
         elif self._gru_in_soft_stage:
-            encoder.gru(embeddings)
+            encoder.gru(embeddings.transpose(0, 1))
         positive = (interests @ items[batch.positives].unsqueeze(-1)).amax(1)
         negatives = (interests @ items[batch.negatives].T).amax(1)
         scores = torch.cat((positive, negatives), dim=1) / config.temperature
@@ -140,10 +139,28 @@ class PlainTraining:
             belongs = (hyper_category == interest) & is_item
             first = torch.argsort((~belongs).int(), dim=1, stable=True).unsqueeze(-1)
             padded = torch.take_along_dim(embeddings, first, 1)
-            states, _ = self._encoder.gru(padded)
+            states, _ = self._encoder.gru(padded.transpose(0, 1))
             count = belongs.sum(1)
-            last = states[torch.arange(len(states)), (count - 1).clamp(min=0)]
+            last = states[(count - 1).clamp(min=0), torch.arange(len(count))]
             direction = functional.normalize(functional.relu(self._encoder.head(last)), dim=-1)
             has_direction = (count > 0) & direction.any(-1)
             evolved.append(torch.where(has_direction.unsqueeze(-1), direction, fallback))
         return torch.stack(evolved, dim=1)
+
+
+def future_item_loss(scores: Tensor, is_negative: Tensor) -> Tensor:
+    """−log softmax of column 0 among itself and the negatives that count."""
+    negatives = scores[:, 1:].masked_fill(~is_negative, -torch.inf)
+    total = torch.cat((scores[:, :1], negatives), dim=1).logsumexp(1)
+    return (total - scores[:, 0]).mean()
+
+
+def uniformity_loss(assignment: Tensor, is_item: Tensor) -> Tensor:
+    """std(p) / mean(p), p_j = mean of a_tj over interactions."""
+    mass = assignment.sum((0, 1)) / is_item.sum()
+    return mass.std(correction=0) / mass.mean()
+
+
+def unique_loss(assignment: Tensor, is_item: Tensor) -> Tensor:
+    """−log max_j a_tj, the mean over interactions."""
+    return -assignment.amax(-1)[is_item].log().mean()

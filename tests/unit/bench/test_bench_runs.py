@@ -12,16 +12,26 @@ import pytest
 
 from tests.services import REPOSITORY, service_environment
 
+# Of each table of a benchmark.
 COLUMNS = {
-    "training": {"stage", "step", "sequences/s", "ms per step", "ratio to plain"},
-    "match": {
-        *("items", "k", "part", "ours median", "ours p99", "plain median", "plain p99", "ratio"),
-        *("ours recall@100", "plain recall@100"),
-    },
-    "service": {
-        *("server", "workers", "connections", "requests/s", "p50", "p99", "errors"),
-        *("from cache", "answer bytes", "ratio to plain", "least", "largest"),
-    },
+    "training": [{"stage", "step", "sequences/s", "ms per step", "ratio to plain"}],
+    "training_scale": [{"stage", "items", "ms per step", "ratio"}],
+    "match": [
+        {
+            *("items", "k", "part", "ours median", "ours p99", "plain median", "plain p99"),
+            *("ratio", "ours recall@100", "plain recall@100"),
+        },
+        {
+            *("d", "users", "ours median", "ours p99", "one by one median"),
+            *("plain median", "plain p99", "ratio"),
+        },
+    ],
+    "service": [
+        {
+            *("server", "workers", "connections", "requests/s", "p50", "p99", "errors"),
+            *("from cache", "answer bytes", "ratio to plain", "least", "largest"),
+        }
+    ],
 }
 
 
@@ -39,36 +49,50 @@ def run(name: str, *arguments: str) -> str:
     return done.stdout
 
 
-def rows_of(name: str) -> list[dict[str, Any]]:
+def tables_of(name: str) -> list[list[dict[str, Any]]]:
     document = json.loads(run(name, "--json"))
     assert document["quick"] is True
     assert document["machine"]
     assert "one thread" in document["threads"]
-    rows: list[dict[str, Any]] = [row for table in document["tables"] for row in table["rows"]]
-    assert rows
-    for row in rows:
-        assert set(row) == COLUMNS[name]
-        assert all(value >= 0 for value in row.values() if not isinstance(value, str))
-    return rows
+    tables: list[list[dict[str, Any]]] = [table["rows"] for table in document["tables"]]
+    for rows, columns in zip(tables, COLUMNS[name], strict=True):
+        assert rows
+        for row in rows:
+            assert set(row) == columns
+            assert all(value >= 0 for value in row.values() if not isinstance(value, str))
+    return tables
 
 
 def test_training_compares_both_stages_with_the_plain_step() -> None:
-    found = {(row["stage"], row["step"]) for row in rows_of("training")}
+    [rows] = tables_of("training")
+    found = {(row["stage"], row["step"]) for row in rows}
 
     assert {(stage, step) for stage in ("soft", "hard") for step in ("ours", "plain")} <= found
 
 
+def test_training_is_measured_on_a_catalog_and_on_one_ten_times_as_large() -> None:
+    [rows] = tables_of("training_scale")
+    small, large = sorted({int(row["items"]) for row in rows})
+
+    assert large == 10 * small
+    assert [(row["stage"], row["items"]) for row in rows] == [
+        (stage, items) for stage in ("soft", "hard") for items in (small, large)
+    ]
+
+
 def test_both_retrievals_find_what_is_exact() -> None:
-    rows = rows_of("match")
+    rows, encoding = tables_of("match")
 
     assert [row["part"] for row in rows] == ["encode", "search", "merge + filter", "match"]
+    assert [row["users"] for row in encoding] == [1, 32]
     for row in rows:
         assert row["ours recall@100"] == pytest.approx(1, abs=0.005)  # a tie at the cut is rounding
         assert row["plain recall@100"] == pytest.approx(1, abs=0.005)
 
 
 def test_service_meets_no_errors_and_its_cache_when_it_should() -> None:
-    rows = {row["server"]: row for row in rows_of("service")}
+    [table] = tables_of("service")
+    rows = {row["server"]: row for row in table}
 
     assert set(rows) == {"plain", "bare", "ours, cache off", "ours, cache hits"}
     for row in rows.values():

@@ -11,7 +11,7 @@ from model.config import TrainingConfig
 from model.dataset import Dataset, prepare
 from model.histories import TrainingBatch
 from model.objective import training_loss
-from model.opal import PADDING, OpalEncoder, Stage
+from model.opal import OpalEncoder, Stage
 from service.matching import match
 from service.query import Query
 from tests.bench.plain_match import PlainMatcher
@@ -19,7 +19,7 @@ from tests.bench.plain_training import PlainTraining
 from tests.bench.synthetic import draw_histories, make_bundle, to_ids
 from tests.planted import PlantedLog
 
-CONFIG = TrainingConfig(k=4, dim=16, max_len=20, batch_size=32)
+CONFIG = TrainingConfig.for_recipe("paper", {"k": 4, "dim": 16, "batch_size": 32})
 
 
 @pytest.fixture
@@ -33,19 +33,25 @@ def dataset(tmp_path: Path) -> Dataset:
 def test_the_plain_step_has_our_loss_and_our_gradients(dataset: Dataset, stage: Stage) -> None:
     torch.manual_seed(0)
     encoder = OpalEncoder(n_items=dataset.n_items, n_interests=4, dim=16, temperature=0.1)
-    plain = PlainTraining(dataset, CONFIG, encoder)
+    plain = PlainTraining(dataset, CONFIG, encoder, max_len=20)
     batch = plain.draw()
+    histories = batch.histories[batch.is_item].numpy()
     same = TrainingBatch(
-        histories=batch.histories.masked_fill(~batch.is_item, PADDING).numpy(),
+        items=np.arange(dataset.n_items),
+        histories=histories,
+        lengths=batch.is_item.sum(1).numpy(),
+        ages=np.zeros_like(histories),  # the paper's equations do not know them
+        by_item=np.argsort(histories),
         positives=batch.positives.numpy(),
+        owners=np.arange(len(batch.positives)),
         negatives=batch.negatives.numpy(),
-        is_negative=batch.is_negative.numpy(),
+        log_weights=None,
+        own_future=np.stack(np.nonzero(~batch.is_negative.numpy())),
     )
 
     losses = plain.loss(batch, stage), training_loss(encoder, same, stage, CONFIG)
-    gradients = [
-        torch.autograd.grad(loss, list(encoder.parameters()), allow_unused=True) for loss in losses
-    ]
+    learned = [parameter for parameter in encoder.parameters() if parameter.requires_grad]
+    gradients = [torch.autograd.grad(loss, learned, allow_unused=True) for loss in losses]
 
     torch.testing.assert_close(losses[0], losses[1])
     for theirs, ours in zip(*gradients, strict=True):

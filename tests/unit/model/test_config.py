@@ -1,13 +1,20 @@
 """What training can be told, and what it refuses to be told."""
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
 
-from model.config import LossWeights, TrainingConfig
+from model.config import (
+    TRAINING_OPTIONS,
+    LossWeights,
+    Recipe,
+    TrainingConfig,
+)
 from model.errors import InputError
+
+RECIPES: tuple[Recipe, Recipe] = ("default", "paper")
 
 
 @pytest.mark.parametrize(
@@ -24,8 +31,9 @@ from model.errors import InputError
         ({"seed": -1}, "--seed is -1; expected at least 0"),
         ({"weight_decay": -1e-4}, "--weight-decay is -0.0001; expected at least 0"),
         ({"k": 9, "dim": 8}, "--k is 9, --dim is 8; at most dim hyper-categories"),
-        ({"averaging": 1.0}, "--averaging is 1.0; expected 0 or more, and less than 1"),
-        ({"averaging": -0.1}, "--averaging is -0.1; expected 0 or more"),
+        ({"averaging": 1.0}, "--averaging is 1.0; expected less than 1.0"),
+        ({"averaging": -0.1}, "--averaging is -0.1; expected at least 0.0"),
+        ({"averaging": float("inf")}, "--averaging is inf; expected less than 1.0"),
         ({"temperature": 0.0}, "--temperature is 0.0; expected more than 0"),
         ({"temperature": float("nan")}, "--temperature is nan; expected"),
         ({"weight_decay": float("nan")}, "--weight-decay is nan; expected at least 0"),
@@ -34,10 +42,20 @@ from model.errors import InputError
         ({"learning_rate": float("inf")}, "--learning-rate is inf; expected at most"),
         ({"temperature": float("inf")}, "--temperature is inf; expected at most"),
         ({"averaging": float("nan")}, "--averaging is nan; expected"),
-        ({"loss_weights": LossWeights(unique=float("nan"))}, "--unique is nan; expected"),
         ({"seed": 2**63}, "--seed is 9223372036854775808; expected at most 9223372036854775807"),
         ({"max_len": 2**31}, "--max-len is 2147483648; expected at most 2147483647"),
         ({"learning_rate": -1.0}, "--learning-rate is -1.0; expected more than 0"),
+        ({"min_cut": 0}, "--min-cut is 0; expected at least 1"),
+        ({"horizon": 0.0}, "--horizon is 0.0; expected more than 0.0"),
+        ({"horizon": 1.1}, "--horizon is 1.1; expected at most 1.0"),
+        ({"history_dropout": 1.0}, "--history-dropout is 1.0; expected less than 1.0"),
+        ({"sharing": 1.5}, "--sharing is 1.5; expected at most 1.0"),
+        ({"evolution": 1.0}, "--evolution is 1.0; expected less than 1.0"),
+        ({"evolution": 0.0}, "--evolution is 0.0; expected more than 0.0"),
+        ({"assignment_temperature": 0.0}, "--assignment-temperature is 0.0; expected more than"),
+        ({"start": "eigen"}, "--start is eigen; expected one of pmi, random"),
+        ({"positives": "all"}, "--positives is all; expected one of horizon, one"),
+        ({"recipe": "ours"}, "--recipe is ours; expected one of default, paper"),
     ],
 )
 def test_a_value_out_of_range_is_named_by_its_option(values: dict[str, Any], message: str) -> None:
@@ -46,9 +64,77 @@ def test_a_value_out_of_range_is_named_by_its_option(values: dict[str, Any], mes
     assert str(caught.value).startswith(message)
 
 
+@pytest.mark.parametrize("weight", [float("nan"), float("inf"), -1.0])
+def test_the_weight_of_a_loss_is_a_number_from_zero_on(weight: float) -> None:
+    with pytest.raises(InputError, match=f"the weight of the unique loss is {weight}; expected"):
+        LossWeights(unique=weight)
+
+
 def test_the_bounds_themselves_are_taken() -> None:
     TrainingConfig(k=8, dim=8, seed=0, weight_decay=0.0, averaging=0.0, n_negatives=None)
-    TrainingConfig(seed=2**63 - 1)
+    TrainingConfig(seed=2**63 - 1, horizon=1.0, sharing=1.0, history_dropout=0.0)
+    TrainingConfig(sharing=0.0, max_len=None)
+
+
+def test_the_paper_recipe_has_the_values_of_the_paper() -> None:
+    paper = TrainingConfig.for_recipe("paper")
+
+    assert (paper.k, paper.dim, paper.max_len, paper.batch_size) == (8, 64, 100, 1024)
+    assert paper.temperature == paper.assignment_temperature == 0.1
+    assert (paper.learning_rate, paper.weight_decay) == (1e-3, 1e-4)
+    assert (paper.eval_every, paper.patience) == (1000, 5)
+    assert (paper.start, paper.positives, paper.min_cut) == ("random", "one", 3)
+    assert paper.n_negatives is None  # as many as sequences: see test_recipe.py
+    assert paper.loss_weights == LossWeights(orthogonality=10, uniformity=1, unique=1)
+    assert paper.evolution == 0.5
+    # What the paper does not have is off.
+    assert (paper.sharing, paper.history_dropout, paper.averaging) == (0, 0, 0)
+    learned = (paper.learn_temperature, paper.learn_recency, paper.learn_evolution)
+    assert not any(learned)
+
+
+def test_the_default_recipe_is_what_a_config_is_made_of() -> None:
+    assert TrainingConfig.for_recipe("default") == TrainingConfig()
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_what_is_given_wins_over_the_recipe(recipe: Recipe) -> None:
+    config = TrainingConfig.for_recipe(recipe, {"k": 3, "dim": 16, "averaging": 0.5})
+
+    assert (config.k, config.dim, config.averaging) == (3, 16, 0.5)
+    assert config.differences(TrainingConfig.for_recipe(recipe).to_dict()).count(" was ") == 3
+
+
+def test_an_unknown_recipe_is_refused() -> None:
+    with pytest.raises(InputError, match="--recipe is ours; expected one of default, paper"):
+        TrainingConfig.for_recipe("ours")  # type: ignore[arg-type]
+
+
+def test_every_value_but_the_loss_weights_is_an_option() -> None:
+    assert {*TRAINING_OPTIONS, "loss_weights"} == {f.name for f in fields(TrainingConfig)}
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("name", sorted({*TRAINING_OPTIONS} - {"recipe"}))
+def test_an_option_is_parsed_from_the_text_of_its_value_that_help_shows(
+    name: str, recipe: Recipe
+) -> None:
+    option = TRAINING_OPTIONS[name]
+    value = getattr(TrainingConfig.for_recipe(recipe), name)
+    shown = "by itself" if value is None else str(value)
+    if isinstance(value, bool):
+        shown = "on" if value else "off"
+
+    is_told_apart = value != getattr(TrainingConfig(), name)
+    assert f"{'paper' if is_told_apart else 'default'}: {shown}" in option.help
+    if value is not None:
+        assert option.parse(shown) == value
+
+
+@pytest.mark.parametrize("text", ["yes", "On", "1"])
+def test_a_switch_is_on_or_off(text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        TRAINING_OPTIONS["learn_recency"].parse(text)
 
 
 def test_what_differs_from_an_earlier_config_is_named_by_option() -> None:
@@ -57,4 +143,4 @@ def test_what_differs_from_an_earlier_config_is_named_by_option() -> None:
 
     assert config.differences(before) == ""
     assert replace(config, k=3, seed=1).differences(before) == "--k is 3, was 2; --seed is 1, was 0"
-    assert "--dim is 64, was None" in config.differences({})
+    assert "--dim is 128, was None" in config.differences({})

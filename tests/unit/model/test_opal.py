@@ -1,22 +1,54 @@
 """The encoder in torch against a loop over users, interests and steps, and its invariances."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from model.opal import PADDING, OpalEncoder, Stage, pack_sub_sequences
+from model.opal import PADDING, OpalEncoder, Stage, normalize
+from model.ragged import RaggedRows
 
 STAGES: tuple[Stage, Stage] = ("soft", "hard")
 N_ITEMS = 40
 LENGTHS = (0, 1, 2, 7, 12, 3)
 
 
-@pytest.fixture
-def encoder() -> OpalEncoder:
-    torch.manual_seed(0)
-    return OpalEncoder(n_items=N_ITEMS, n_interests=4, dim=8, temperature=0.1)
+# The terms that are not the paper's, each alone and all together.
+PAPER: dict[str, float] = {}
+TERMS: dict[str, dict[str, float]] = {
+    "paper": PAPER,
+    "sharing": {"sharing": 0.3},
+    "whole history": {"sharing": 1.0},
+    "recency": {"recency": 0.7},
+    "newer counts less": {"recency": -0.2},
+    "evolution": {"evolution": 0.1},
+    "all": {"sharing": 0.5, "recency": 0.4, "evolution": 0.8},
+}
+every_term = pytest.mark.parametrize("terms", TERMS.values(), ids=TERMS.keys())
+
+
+def encoder_with(terms: dict[str, float], seed: int = 0) -> OpalEncoder:
+    torch.manual_seed(seed)
+    encoder = OpalEncoder(
+        n_items=N_ITEMS,
+        n_interests=4,
+        dim=8,
+        temperature=0.1,
+        sharing=terms.get("sharing", 0.0),
+        learn_recency="recency" in terms,
+        evolution=terms.get("evolution", 0.5),
+        learn_evolution="evolution" in terms,
+    )
+    torch.nn.init.constant_(encoder.recency, terms.get("recency", 0.0))
+    return encoder
+
+
+@pytest.fixture(params=["paper", "all"])
+def encoder(request: pytest.FixtureRequest) -> OpalEncoder:
+    return encoder_with(TERMS[request.param])
 
 
 def histories(lengths: tuple[int, ...] = LENGTHS, seed: int = 0) -> list[list[int]]:
@@ -31,15 +63,22 @@ def pad(rows: list[list[int]], length: int | None = None) -> Tensor:
 
 @torch.no_grad()
 def slow_interests(encoder: OpalEncoder, history: list[int], stage: Stage) -> Tensor:
-    """OPAL.md, "Soft interests" and "Hard interests", one interaction at a time."""
+    """OPAL.md, "Soft interests" and "Hard interests", one interaction at a time.
+
+    s_j = norm(Σ_t (ε + (1 − ε) a_tj) (1 + age_t)^(−ρ) e_t); z_j = norm((1 − γ) s_j + γ h_j).
+    """
     e, c = encoder.item_embeddings(), encoder.hyper_categories()
+    epsilon, rho, gamma = encoder.sharing, float(encoder.recency), float(encoder.evolution)
     k, dim = c.shape
     a = [torch.softmax(c @ e[row] / encoder.temperature, dim=0) for row in history]
     result = []
     for j in range(k):
         s = c[j]
         if history:
-            total = torch.stack([a[t][j] * e[row] for t, row in enumerate(history)]).sum(0)
+            total = torch.zeros(dim)
+            for t, row in enumerate(history):
+                age = len(history) - 1 - t
+                total += (epsilon + (1 - epsilon) * a[t][j]) * (1 + age) ** -rho * e[row]
             s = functional.normalize(total, dim=0)
         if stage == "soft":
             result.append(s)
@@ -50,8 +89,8 @@ def slow_interests(encoder: OpalEncoder, history: list[int], stage: Stage) -> Te
             state = slow_gru_step(encoder, e[row], state)
         h = functional.normalize(functional.relu(encoder.head(state)), dim=0)
         if not own or not h.any():
-            h = c[j]
-        result.append(functional.normalize(0.5 * s + 0.5 * h, dim=0))
+            h = s if epsilon else c[j]
+        result.append(functional.normalize((1 - gamma) * s + gamma * h, dim=0))
     return torch.stack(result)
 
 
@@ -71,15 +110,52 @@ def encode(encoder: OpalEncoder, padded: Tensor, stage: Stage) -> Tensor:
     return interests
 
 
+@every_term
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("seed", range(3))
-def test_interests_are_those_of_the_equations(stage: Stage, seed: int) -> None:
-    torch.manual_seed(seed)
-    encoder = OpalEncoder(n_items=N_ITEMS, n_interests=4, dim=8, temperature=0.1)
-    rows = histories((0, 1, 2, 30, 12, 3, 5), seed)
+def test_interests_are_those_of_the_equations(
+    terms: dict[str, float], stage: Stage, seed: int
+) -> None:
+    encoder = encoder_with(terms, seed)
+    rows = histories((0, 1, 2, 30, 12, 3, 5, 150), seed)
 
     expected = torch.stack([slow_interests(encoder, row, stage) for row in rows])
     torch.testing.assert_close(encode(encoder, pad(rows), stage), expected, rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("term", ["sharing", "recency", "evolution"])
+def test_every_term_says_something(term: str, stage: Stage) -> None:
+    rows = pad(histories())
+    plain, changed = (encode(encoder_with(terms), rows, stage) for terms in (PAPER, TERMS[term]))
+
+    only_in_the_hard_stage = term == "evolution"
+    assert torch.equal(plain, changed) == (only_in_the_hard_stage and stage == "soft")
+
+
+@every_term
+@pytest.mark.parametrize("stage", STAGES)
+def test_gradients_are_those_of_finite_differences(terms: dict[str, float], stage: Stage) -> None:
+    encoder = encoder_with(terms, 1).double()
+    padded = pad(histories((0, 1, 2, 6), 1))
+    used, places = torch.unique(padded[padded != PADDING], return_inverse=True)
+    ragged = RaggedRows(places, (padded != PADDING).sum(1), places.argsort())
+    ages = torch.cat([torch.arange(n).flip(0) for n in (0, 1, 2, 6)])
+    learned = {
+        name: value
+        for name, value in encoder.named_parameters()
+        if value.requires_grad and name not in ("item_table", "log_score_temperature")
+    }
+    # Those of the rows in use are enough of the item table.
+    table = encoder.item_table.detach()[used].requires_grad_()
+
+    def interests(rows: Tensor, *_: Tensor) -> Tensor:
+        return encoder.encode(normalize(rows), ragged, ages, stage).interests
+
+    if stage == "soft":
+        learned = {name: learned[name] for name in ("hyper_table", "recency") if name in learned}
+    # gradcheck moves its arguments in place: the encoder's own parameters among them.
+    assert torch.autograd.gradcheck(interests, (table, *learned.values()))
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -134,8 +210,9 @@ def test_one_interaction_is_every_soft_interest(encoder: OpalEncoder) -> None:
         torch.testing.assert_close(interest, encoder.item_embeddings()[5].detach())
 
 
-def test_soft_interests_do_not_know_the_order(encoder: OpalEncoder) -> None:
-    row = histories()[4]
+@pytest.mark.parametrize("term", ["paper", "sharing"])
+def test_soft_interests_do_not_know_the_order(term: str) -> None:
+    encoder, row = encoder_with(TERMS[term]), histories()[4]
 
     torch.testing.assert_close(
         encode(encoder, pad([row]), "soft"), encode(encoder, pad([row[::-1]]), "soft")
@@ -149,24 +226,124 @@ def test_hard_interests_know_the_order(encoder: OpalEncoder) -> None:
     assert (there - back).abs().max() > 1e-3
 
 
-def test_an_interest_that_the_relu_cuts_to_nothing_falls_back(encoder: OpalEncoder) -> None:
+@pytest.mark.parametrize("recency", [0.0, 1.0, 3.0])
+def test_an_interaction_weighs_by_its_age(recency: float) -> None:
+    encoder = encoder_with({"recency": recency, "sharing": 1.0})
+    e = encoder.item_embeddings().detach()
+
+    (interests,) = encode(encoder, pad([[5, 7, 9]]), "soft")
+    expected = functional.normalize(e[5] * 3**-recency + e[7] * 2**-recency + e[9], dim=0)
+    for interest in interests:
+        torch.testing.assert_close(interest, expected)
+
+
+def test_recency_that_is_not_learned_is_none() -> None:
+    encoder = encoder_with(PAPER)
+
+    assert encoder.recency.item() == 0
+    assert not encoder.recency.requires_grad
+
+
+@pytest.mark.parametrize("fallback", ["hyper-category", "soft interest"])
+def test_an_interest_without_interactions_falls_back(fallback: str) -> None:
+    encoder = encoder_with(TERMS["sharing"] if fallback == "soft interest" else PAPER)
+    c = encoder.hyper_categories().detach()
+    row = [3, 3, 3]
+    empty = [j for j in range(4) if j != int((c @ encoder.item_embeddings()[3]).argmax())]
+
+    soft, hard = (encode(encoder, pad([row]), stage)[0][empty] for stage in STAGES)
+    expected = (
+        soft if fallback == "soft interest" else functional.normalize(soft + c[empty], dim=-1)
+    )
+    torch.testing.assert_close(hard, expected)
+
+
+@pytest.mark.parametrize("term", ["paper", "sharing"])
+def test_an_interest_that_the_relu_cuts_to_nothing_falls_back(term: str) -> None:
+    encoder = encoder_with(TERMS[term])
     torch.nn.init.zeros_(encoder.head.weight)
     torch.nn.init.constant_(encoder.head.bias, -1)
     rows = histories()
 
     soft, hard = (encode(encoder, pad(rows), stage) for stage in STAGES)
-    expected = functional.normalize(soft + encoder.hyper_categories().detach(), dim=-1)
-    torch.testing.assert_close(hard, expected)
+    fallback = soft if term == "sharing" else encoder.hyper_categories().detach()
+    torch.testing.assert_close(hard, functional.normalize(soft + fallback, dim=-1))
 
 
-def test_assignment_is_a_distribution_where_items_are_and_nothing_elsewhere(
+@pytest.mark.parametrize("stage", STAGES)
+def test_interests_do_not_depend_on_how_items_are_numbered(
+    encoder: OpalEncoder, stage: Stage
+) -> None:
+    rows = histories()
+    items = torch.randperm(N_ITEMS, generator=torch.Generator().manual_seed(1))
+    places = items.argsort()[torch.tensor([row for own in rows for row in own])]
+    ragged = RaggedRows(places, torch.tensor(LENGTHS), places.argsort())
+    ages = torch.cat([torch.arange(length).flip(0) for length in LENGTHS])
+    with torch.no_grad():
+        interests = encoder.encode(encoder.embed(items), ragged, ages, stage).interests
+
+    torch.testing.assert_close(interests, encode(encoder, pad(rows), stage))
+
+
+def test_each_distinct_item_has_a_distribution_and_its_number_of_interactions(
     encoder: OpalEncoder,
 ) -> None:
-    encoded = encoder(pad(histories()), "soft")
+    rows = histories()
+    encoded = encoder(pad(rows), "soft")
+    items, occurrences = np.unique([row for own in rows for row in own], return_counts=True)
 
-    mass = encoded.assignment.sum(-1)
-    torch.testing.assert_close(mass, encoded.is_item.float())
-    assert encoded.is_item.sum(1).tolist() == list(LENGTHS)
+    e, c = encoder.embed(torch.from_numpy(items)), encoder.hyper_categories()
+    torch.testing.assert_close(encoded.assignment, (e @ c.T / encoder.temperature).softmax(-1))
+    assert encoded.occurrences.tolist() == occurrences.tolist()
+
+
+def test_training_begins_with_the_vectors_and_directions_it_is_given() -> None:
+    encoder = encoder_with(PAPER)
+    random = torch.Generator().manual_seed(4)
+    items = normalize(torch.randn(N_ITEMS, 8, generator=random))
+    directions = torch.linalg.qr(torch.randn(8, 4, generator=random))[0].T
+    encoder.start_from(items, directions)
+
+    torch.testing.assert_close(encoder.item_embeddings(), items)
+    torch.testing.assert_close(encoder.hyper_categories(), directions)
+    assert encoder.item_table.requires_grad
+    assert encoder.hyper_table.requires_grad
+
+
+def test_scores_have_a_temperature_of_their_own_or_that_of_the_assignment() -> None:
+    def temperature(**options: Any) -> OpalEncoder:
+        return OpalEncoder(n_items=3, n_interests=2, dim=4, temperature=0.2, **options)
+
+    assert temperature().score_temperature.item() == pytest.approx(0.2)
+    assert temperature(score_temperature=0.5).score_temperature.item() == pytest.approx(0.5)
+    assert not temperature().score_temperature.requires_grad
+    assert temperature(learn_temperature=True).score_temperature.requires_grad
+
+
+@pytest.mark.parametrize("evolution", [0.1, 0.5, 0.9])
+def test_the_share_of_the_evolved_interest_starts_as_told(evolution: float) -> None:
+    encoder = encoder_with({"evolution": evolution})
+
+    assert encoder.evolution.item() == pytest.approx(evolution)
+    assert encoder.evolution_logit.requires_grad
+    assert not encoder_with(PAPER).evolution_logit.requires_grad
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_sparse_gradients_are_the_dense_ones(stage: Stage) -> None:
+    dense, sparse = (
+        OpalEncoder(n_items=N_ITEMS, n_interests=4, dim=8, temperature=0.1, sparse_gradients=each)
+        for each in (False, True)
+    )
+    sparse.load_state_dict(dense.state_dict())
+    towards = torch.randn(len(LENGTHS), 4, 8, generator=torch.Generator().manual_seed(2))
+    for each in (dense, sparse):
+        (each(pad(histories()), stage).interests * towards).sum().backward()
+
+    assert dense.item_table.grad is not None
+    assert sparse.item_table.grad is not None
+    assert sparse.item_table.grad.is_sparse
+    torch.testing.assert_close(sparse.item_table.grad.to_dense(), dense.item_table.grad)
 
 
 def test_hyper_categories_start_orthonormal(encoder: OpalEncoder) -> None:
@@ -200,21 +377,16 @@ def test_gradients_reach_only_the_items_of_the_histories(
     assert (encoder.gru.weight_ih_l0.grad is not None) == (stage == "hard")
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_packing_is_that_of_a_loop(seed: int) -> None:
-    random = np.random.default_rng(seed)
-    n_sub_sequences = 9
-    owner = random.integers(n_sub_sequences - 1, size=30)  # the last one stays empty
-    values = torch.arange(30, dtype=torch.float32).unsqueeze(1)
-    packed, order = pack_sub_sequences(values, torch.from_numpy(owner), n_sub_sequences)
-
-    members = {j: np.flatnonzero(owner == j).tolist() for j in range(n_sub_sequences)}
-    filled = [j for j in members if members[j]]
-    longest_first = sorted(filled, key=lambda j: -len(members[j]))
-    steps = [
-        [members[j][step] for j in longest_first if len(members[j]) > step]
-        for step in range(len(members[longest_first[0]]))
+def test_normalize_is_that_of_torch_with_its_gradient() -> None:
+    vectors = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
+    vectors *= torch.tensor([1e-3, 1, 1e6, 0, 1e-15]).unsqueeze(1)
+    vectors.requires_grad_()
+    towards = torch.randn(5, 3, generator=torch.Generator().manual_seed(1))
+    ours, torchs = normalize(vectors), functional.normalize(vectors, dim=-1)
+    gradients = [
+        torch.autograd.grad(result, vectors, towards, retain_graph=True)[0]
+        for result in (ours, torchs)
     ]
-    assert order.tolist() == longest_first
-    assert packed.batch_sizes.tolist() == [len(step) for step in steps]
-    assert packed.data.flatten().tolist() == [number for step in steps for number in step]
+
+    torch.testing.assert_close(ours, torchs)
+    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-9)

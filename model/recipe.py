@@ -1,0 +1,133 @@
+"""What a configuration makes of a data set: encoder, batches, optimisers, intervals."""
+
+import numpy as np
+import torch
+
+from model.arrays import Rows
+from model.config import TrainingConfig
+from model.cooccurrence import cluster_directions, pmi_vectors
+from model.dataset import Dataset
+from model.errors import InputError
+from model.histories import BatchSampler
+from model.negatives import (
+    FULL_SOFTMAX_ITEMS,
+    SAMPLED_NEGATIVES,
+    EvenNegatives,
+    NegativeSampler,
+    PopularNegatives,
+    WholeCatalog,
+)
+from model.opal import OpalEncoder
+
+LENGTHS = (10, 20, 30, 50, 100)
+"""Lengths of history tried where L is to be found; trained with the last."""
+
+DENSE_ITEMS = 50_000
+"""Above, a step must not touch the whole item table: sparse gradients, row-wise optimiser."""
+
+_FEWEST_STEPS, _MOST_STEPS = 50, 1000  # between validations, where an epoch is shorter or longer
+
+
+def new_encoder(dataset: Dataset, config: TrainingConfig, end: Rows) -> OpalEncoder:
+    """Make the encoder that training starts from.
+
+    Args:
+        dataset: The data.
+        config: How to train.
+        end: End of what may be known of each user, as an index into ``dataset.items``.
+            Shape (n_users,), int64.
+    """
+    torch.manual_seed(config.seed)
+    encoder = OpalEncoder(
+        n_items=dataset.n_items,
+        n_interests=config.k,
+        dim=config.dim,
+        temperature=config.assignment_temperature,
+        score_temperature=config.temperature,
+        learn_temperature=config.learn_temperature,
+        sharing=config.sharing,
+        learn_recency=config.learn_recency,
+        evolution=config.evolution,
+        learn_evolution=config.learn_evolution,
+        sparse_gradients=dataset.n_items > DENSE_ITEMS,
+    )
+    if config.start == "pmi":
+        random = np.random.default_rng(config.seed)
+        begin = dataset.offsets[:-1]
+        vectors = pmi_vectors(
+            dataset.items, begin, end, n_items=dataset.n_items, dim=config.dim, random=random
+        )
+        directions = cluster_directions(vectors, config.k, random)
+        encoder.start_from(torch.from_numpy(vectors), torch.from_numpy(directions))
+    return encoder
+
+
+def new_sampler(
+    dataset: Dataset, config: TrainingConfig, end: Rows, *, processes: int = 1
+) -> BatchSampler:
+    """Make what draws the batches.
+
+    Args:
+        dataset: The data.
+        config: How to train.
+        end: See ``new_encoder``.
+        processes: How many draw a part of each batch.
+
+    Raises:
+        InputError: No user has two interactions to train on; or the batch cannot be shared out.
+    """
+    if config.batch_size % processes:
+        raise InputError(
+            f"--batch-size is {config.batch_size}; expected a multiple of the {processes} processes"
+        )
+    return BatchSampler(
+        items=dataset.items,
+        begin=dataset.offsets[:-1],
+        end=end,
+        n_items=dataset.n_items,
+        max_len=training_length(config),
+        batch_size=config.batch_size // processes,
+        negatives=_new_negatives(dataset, config),
+        min_cut=config.min_cut,
+        horizon=config.horizon if config.positives == "horizon" else None,
+        history_dropout=config.history_dropout,
+    )
+
+
+def new_optimizers(encoder: OpalEncoder, config: TrainingConfig) -> list[torch.optim.Optimizer]:
+    """Make the optimisers, which together move all that is learned.
+
+    Adam for all; of an item table with sparse gradients Adam's row-wise kin, which moves the
+    moments of the rows in use alone, and knows no weight decay.
+    """
+    learned = [value for value in encoder.parameters() if value.requires_grad]
+    optimizers: list[torch.optim.Optimizer] = []
+    if encoder.sparse_gradients:
+        learned = [value for value in learned if value is not encoder.item_table]
+        optimizers.append(torch.optim.SparseAdam([encoder.item_table], lr=config.learning_rate))
+    adam = torch.optim.Adam(
+        learned, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+    )
+    return [*optimizers, adam]
+
+
+def training_length(config: TrainingConfig) -> int:
+    """Return how many interactions of a history count in training."""
+    return config.max_len or LENGTHS[-1]
+
+
+def steps_between_validations(config: TrainingConfig, n_users: int) -> int:
+    """Return the interval: as given, or an epoch within limits."""
+    if config.eval_every is not None:
+        return config.eval_every
+    return min(max(n_users // config.batch_size, _FEWEST_STEPS), _MOST_STEPS)
+
+
+def _new_negatives(dataset: Dataset, config: TrainingConfig) -> NegativeSampler:
+    n_items = dataset.n_items
+    if config.recipe == "paper":
+        return EvenNegatives(n_items, config.n_negatives or config.batch_size)
+    if config.n_negatives is None and n_items <= FULL_SOFTMAX_ITEMS:
+        return WholeCatalog(n_items)
+    interactions = dataset.catalog["interactions"].to_numpy()
+    return PopularNegatives(interactions, config.n_negatives or SAMPLED_NEGATIVES)
