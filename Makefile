@@ -14,7 +14,7 @@ TORCH_INDEX_URL ?=
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-# Options of `python -m model train`, in place of those that suit the demo's data.
+# More options of `python -m model train`, such as --recipe paper.
 TRAIN_OPTIONS ?=
 
 .PHONY: help
@@ -28,7 +28,7 @@ $(INSTALLED): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed") if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv $(VENV)
 	$(if $(TORCH_INDEX_URL),$(BIN)/pip install --index-url $(TORCH_INDEX_URL) \
-		$$(sed -n 's/^train = \["\(torch==[^"]*\)"\]/\1/p' pyproject.toml))
+		$$(sed -n 's/^ *"\(torch==[^"]*\)".*/\1/p' pyproject.toml))
 	$(BIN)/pip install --quiet --editable ".[dev]"
 	touch $@
 

@@ -2,7 +2,7 @@
 # From an interaction log to a live bundle, one documented command after the other. `make demo` and
 # the trainer image run this very file.
 #
-#   deploy/train-and-publish.sh [OPTIONS OF python -m model train, in place of this data's own]
+#   deploy/train-and-publish.sh [OPTIONS OF python -m model train]
 #
 #   DATA      folder for everything that is made on the way       (default: demo)
 #   REGISTRY  registry that the bundle is published in            (default: $DATA/registry)
@@ -17,9 +17,6 @@ DATA=${DATA:-demo}
 REGISTRY=${REGISTRY:-$DATA/registry}
 SOURCE=${SOURCE:-}
 PYTHON=${PYTHON:-python}
-
-# Chosen on the validation users of MovieLens 100K (docs/results.md).
-[[ $# -gt 0 ]] || set -- --k 4 --max-len 30
 
 say() {
   printf '%s\n' "$*" >&2
@@ -72,6 +69,8 @@ step "$DATA/dataset" "prepare the data set" \
 # as it is, or refused if it was made with other options.
 say "train OPAL, both stages ..."
 "$PYTHON" -m model train "$DATA/dataset" --out "$DATA/run" --resume "$@"
+# Stopped by SIGTERM, training has saved its state and exited 0, but there is no run yet.
+[[ -e $DATA/run/run.json ]] || exit 0
 step "$DATA/bundle" "build the bundle" \
   "$PYTHON" -m index build "$DATA/run" --out "$DATA/bundle"
 publish

@@ -1,33 +1,25 @@
 """``python -m model movielens|prepare|train|evaluate``: arguments to calls."""
 
 import argparse
+import logging
+import signal
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from model.baselines.names import YARDSTICKS
 from model.command import Result, add_json_option, run_command
-from model.config import TrainingConfig
+from model.config import TRAINING_OPTIONS, TrainingConfig
 from model.dataset import prepare
+from model.errors import InputError, OpalError
 from model.movielens import write_movielens
 
-_DEFAULTS = TrainingConfig()
-
-# Options of `train` that are fields of TrainingConfig: (field, type, help).
-_TRAINING_OPTIONS: list[tuple[str, type, str]] = [
-    ("k", int, "interests per user = number of hyper-categories"),
-    ("dim", int, "embedding and hidden size"),
-    ("max_len", int, "interactions of a history that count"),
-    ("batch_size", int, "sequences per step"),
-    ("n_negatives", int, "shared negatives per step (default: the batch size)"),
-    ("temperature", float, "temperature of assignment and scores"),
-    ("learning_rate", float, "of Adam"),
-    ("weight_decay", float, "of Adam"),
-    ("averaging", float, "decay per step of the weights' moving average that is kept; 0: none"),
-    ("eval_every", int, "steps between validations"),
-    ("patience", int, "validations without gain before a stage ends"),
-    ("max_steps", int, "steps of a stage at most"),
-    ("seed", int, "of initialisation and sampling"),
-]
+# The options of `train` that only some models take.
+_OPTIONS_OF = {
+    "opal": {"yardsticks", "fit_on", "device", *TRAINING_OPTIONS},
+    "ease": {"ease_l2"},
+}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -74,19 +66,72 @@ def _add_prepare(commands: Any) -> None:
 
 
 def _add_train(commands: Any) -> None:
-    command = commands.add_parser("train", help="train both stages of a model and measure it")
+    command = commands.add_parser(
+        "train", help="train both stages of OPAL, or make a yardstick; measure it"
+    )
     command.add_argument("dataset", type=Path, metavar="DATASET")
     command.add_argument("--out", type=Path, required=True, help="run folder to make")
-    command.add_argument("--model", choices=("opal",), default="opal")
+    command.add_argument("--model", choices=("opal", *YARDSTICKS), default="opal")
     command.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
     # Steps are small: on two busy cores a second thread only waits (10 × slower, measured).
     command.add_argument("--threads", type=int, default=1, help="threads of torch (default: 1)")
-    for name, kind, text in _TRAINING_OPTIONS:
-        default = getattr(_DEFAULTS, name)
-        note = "" if default is None else f" (default: {default})"
-        option = "--" + name.replace("_", "-")
-        command.add_argument(option, dest=name, type=kind, default=default, help=text + note)
+    for option in TRAINING_OPTIONS.values():
+        _add_model_option(command, option.name, option.parse, option.help)
+    _add_model_option(
+        command,
+        "yardsticks",
+        _yardsticks,
+        "what else to measure on the data: pop,itemknn,ease, none, or auto, what costs little "
+        "(default: auto)",
+    )
+    _add_model_option(
+        command,
+        "fit_on",
+        str,
+        "all: when validation has chosen stage, steps and L, train anew on validation and test "
+        "part too (default: train)",
+        choices=("train", "all"),
+    )
+    _add_model_option(
+        command,
+        "device",
+        str,
+        "auto: CUDA where there is a GPU (default: auto)",
+        choices=("auto", "cpu", "cuda"),
+    )
+    _add_model_option(command, "ease_l2", float, "λ of --model ease (default: 200)")
     command.set_defaults(action=_train, describe=_describe_run)
+
+
+def _add_model_option(
+    command: Any,
+    name: str,
+    kind: Callable[[str], Any],
+    text: str,
+    choices: Sequence[str] | None = None,
+) -> None:
+    """Add an option that is absent where it is not given, so that a model can refuse it."""
+    command.add_argument(
+        "--" + name.replace("_", "-"),
+        dest=name,
+        type=kind,
+        default=argparse.SUPPRESS,
+        help=text,
+        choices=choices,
+    )
+
+
+def _yardsticks(text: str) -> tuple[str, ...] | None:
+    """Parse ``--yardsticks``; None: auto."""
+    if text == "auto":
+        return None
+    names = () if text == "none" else tuple(text.split(","))
+    if unknown := set(names) - set(YARDSTICKS):
+        raise argparse.ArgumentTypeError(
+            f"unknown: {', '.join(sorted(unknown))!r}; expected auto, none, or some of "
+            f"{','.join(YARDSTICKS)}"
+        )
+    return names
 
 
 def _add_evaluate(commands: Any) -> None:
@@ -113,13 +158,74 @@ def _prepare(arguments: argparse.Namespace) -> Result:
 
 
 def _train(arguments: argparse.Namespace) -> Result:
-    config = TrainingConfig(**{name: getattr(arguments, name) for name, _, _ in _TRAINING_OPTIONS})
+    given = _model_options(arguments)
+    if arguments.model in YARDSTICKS:
+        return _train_yardstick(arguments, given)
+    yardsticks = given.pop("yardsticks", None)
+    fit_on, device = given.pop("fit_on", "train"), given.pop("device", "auto")
+    config = TrainingConfig.for_recipe(given.pop("recipe", "default"), given)
     import torch
 
     from model.fit import fit
+    from model.interruption import Stopped
+    from model.memory import keep_freed_memory
+    from model.runtime import open_runtime
 
     torch.set_num_threads(max(1, arguments.threads))
-    return fit(arguments.dataset, arguments.out, config, resume=arguments.resume)
+    keep_freed_memory()
+    with open_runtime(device) as runtime:
+        leads = runtime.processes.leads
+        if not leads:  # torchrun's other processes work in silence
+            logging.disable(logging.INFO)
+        try:
+            result = fit(
+                arguments.dataset,
+                arguments.out,
+                config,
+                resume=arguments.resume,
+                yardsticks=yardsticks,
+                fit_on=fit_on,
+                runtime=runtime,
+            )
+        except Stopped as stopped:
+            if stopped.signal != signal.SIGTERM:
+                raise OpalError(str(stopped)) from None
+            result = {"stopped": str(stopped)}
+        except OpalError:
+            if leads:
+                raise
+            sys.exit(1)
+    return result if leads else sys.exit(0)
+
+
+def _train_yardstick(arguments: argparse.Namespace, given: dict[str, Any]) -> Result:
+    import torch
+
+    from model.yardstick_run import fit_yardstick
+
+    torch.set_num_threads(max(1, arguments.threads))
+    return fit_yardstick(
+        arguments.dataset,
+        arguments.out,
+        arguments.model,
+        {"l2": given["ease_l2"]} if given else None,
+        resume=arguments.resume,
+    )
+
+
+def _model_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the options that were given and that not all models take.
+
+    Raises:
+        InputError: One that the model does not take.
+    """
+    known = set().union(*_OPTIONS_OF.values())
+    given = {name: value for name, value in vars(arguments).items() if name in known}
+    foreign = given.keys() - _OPTIONS_OF.get(arguments.model, set())
+    if foreign:
+        names = ", ".join("--" + name.replace("_", "-") for name in sorted(foreign))
+        raise InputError(f"{names}: --model {arguments.model} has no use for it; leave it out")
+    return given
 
 
 def _evaluate(arguments: argparse.Namespace) -> Result:
@@ -142,12 +248,31 @@ def _describe_prepare(result: Result) -> str:
 
 
 def _describe_run(result: Result) -> str:
+    if "stopped" in result:
+        return str(result["stopped"])
+    if "stages" not in result:
+        return "\n".join(_describe_parts(result["model"], result["metrics"]))
     lines = [
-        f"{stage}, {part}: {_in_words(result['stages'][stage]['metrics'][part])}"
-        for stage in result["stages"]
-        for part in ("valid", "test")
+        line
+        for stage, measured in result["stages"].items()
+        for line in _describe_parts(stage, measured["metrics"])
     ]
-    return "\n".join([*lines, f"chosen by validation: {result['stage']} stage"])
+    lines.append(f"chosen by validation: {result['stage']} stage")
+    if "refit" in result:
+        steps = ", ".join(f"{n} steps {stage}" for stage, n in result["refit"]["steps"].items())
+        lines.append(f"trained anew on everything: {steps}; the figures are from before that")
+    # A run of an earlier version that is resumed has none.
+    for name, metrics in result.get("yardsticks", {}).items():
+        lines += _describe_parts(name, metrics)
+    lines += [
+        f"{name} left out: {reason}"
+        for name, reason in result.get("yardsticks_left_out", {}).items()
+    ]
+    return "\n".join(lines)
+
+
+def _describe_parts(name: str, metrics: dict[str, dict[str, float]]) -> list[str]:
+    return [f"{name}, {part}: {_in_words(metrics[part])}" for part in ("valid", "test")]
 
 
 def _describe_evaluation(result: Result) -> str:

@@ -26,12 +26,13 @@ def save_checkpoint(folder: Path, name: str, tensors: Tensors, state: dict[str, 
     Args:
         folder: Where checkpoints are; made if need be.
         name: Of the checkpoint.
-        tensors: By name; any shape and dtype.
+        tensors: By name; any shape and dtype, on any device.
         state: What JSON can hold.
     """
     folder.mkdir(parents=True, exist_ok=True)
     tensor_file = folder / f"{name}-{uuid.uuid4().hex[:8]}.safetensors"
-    save_file({key: value.detach().contiguous() for key, value in tensors.items()}, tensor_file)
+    on_cpu = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+    save_file(on_cpu, tensor_file)
     sync(tensor_file)
     replace_file(
         folder / f"{name}.json", json.dumps({**state, "tensors": tensor_file.name}, indent=2)

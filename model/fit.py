@@ -1,13 +1,17 @@
 """From a prepared data set to a finished run: train, choose the stage, measure, write."""
 
-import datetime
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from model import training_log
+from model.baselines.measuring import measure
+from model.baselines.names import YARDSTICKS
+from model.baselines.yardsticks import choose_yardsticks, measure_yardsticks
 from model.config import TrainingConfig
 from model.dataset import Dataset
 from model.errors import InputError
@@ -15,67 +19,128 @@ from model.evaluation import Metrics, evaluate
 from model.files import sync
 from model.inference import ENCODER_FILE, UserEncoder, load_encoder
 from model.opal import OpalEncoder, Stage
-from model.run import RUN_FILE, Run, read_run, read_run_manifest, write_encoder, write_run
-from model.training import SELECT_BY, STAGES, Training, evaluate_encoder
+from model.refit import Refit
+from model.run import (
+    CHECKPOINTS,
+    RUN_FILE,
+    Run,
+    describe_run,
+    read_finished_run,
+    read_run,
+    read_run_manifest,
+    require_free,
+    write_encoder,
+    write_run,
+)
+from model.runtime import Runtime
+from model.training import SELECT_BY, STAGES, Training, evaluate_encoder, learned_terms
+from model.yardstick_run import remake_baseline
 
-CHECKPOINTS = "checkpoints"
+MODEL = "opal"
+
+REFIT_CHECKPOINTS = "all"
+"""Folder of the checkpoints of a training on everything, within that of the others."""
+
+FitOn = Literal["train", "all"]
+
+
+class Chosen(NamedTuple):
+    """What a training has led to.
+
+    Attributes:
+        encoder: To be served.
+        stage: Its stage, that with the better validation Recall@50.
+        n_users: Users who could be trained on.
+        manifest: What ``run.json`` says of it.
+    """
+
+    encoder: OpalEncoder
+    stage: Stage
+    n_users: int
+    manifest: dict[str, Any]
 
 
 def fit(
-    dataset_path: Path, out: Path, config: TrainingConfig, *, resume: bool = False
+    dataset_path: Path,
+    out: Path,
+    config: TrainingConfig,
+    *,
+    resume: bool = False,
+    yardsticks: Sequence[str] | None = None,
+    fit_on: FitOn = "train",
+    runtime: Runtime | None = None,
 ) -> dict[str, Any]:
-    """Train both stages of OPAL and write a run.
+    """Train both stages of OPAL, measure the yardsticks beside it, and write a run.
 
-    The encoder is that of the stage with the better validation Recall@50.
+    The encoder is that of the stage with the better validation Recall@50. Of several processes,
+    which all call this together, the leader writes the run.
 
     Args:
         dataset_path: The folder that ``prepare`` wrote.
         out: The run's folder.
         config: How to train.
         resume: Go on from the latest checkpoint in ``out``; a finished run is left as it is.
+        yardsticks: Names of those to measure; None: those that cost little.
+        fit_on: "all" trains once more, on validation and test part too, what validation has
+            chosen; the run gets that encoder, and the metrics of the one that was validated.
+        runtime: Where it runs; None: alone on the CPU.
 
     Returns:
         What ``run.json`` holds.
 
     Raises:
-        InputError: The data cannot be trained on, or ``out`` holds another run, or one with other
-            options.
+        InputError: The data cannot be trained on, or do not allow a yardstick; or ``out`` holds
+            another run, or one with other options.
+        Stopped: A signal came; what has to be there to resume is saved.
     """
-    if resume and (out / RUN_FILE).exists():
-        return _finished_run(out, config)
-    _require_free(out, resume=resume)
+    runtime = runtime or Runtime()
+    finished = runtime.lead(lambda: _look_into(out, config, fit_on, resume=resume))
+    if finished is not None:
+        return finished
     dataset = Dataset.open(dataset_path)
-    training = Training(dataset, config, out / CHECKPOINTS)
-    if resume:
-        training.resume()
-    training.run()
-    stages = {stage: _measure_stage(training, stage, dataset, config) for stage in STAGES}
-    best = max(STAGES, key=lambda stage: stages[stage]["metrics"]["valid"][SELECT_BY])
-    training.load_best(best)
-    export_encoder(training.encoder, out / ENCODER_FILE, best, config.max_len)
-    manifest = {
-        "model": "opal",
-        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "stage": best,
-        "hyper_parameters": config.to_dict(),
-        "dataset": {
-            "name": dataset_path.name,
-            "path": str(dataset_path.resolve()),
-            **dataset.summary,
-        },
-        "metrics": stages[best]["metrics"],
-        "stages": stages,
-        "curve": training.curve,
-    }
-    write_run(out, manifest=manifest, catalog=dataset.catalog, histories=dataset.valid.histories)
-    return read_run_manifest(out)
+    choice = choose_yardsticks(dataset, yardsticks)
+    chosen = _train(dataset, config, out, runtime, resume=resume)
+    if fit_on == "all":
+        chosen = _train_on_all(chosen, dataset, config, out, runtime, resume=resume)
+
+    def write() -> dict[str, Any]:
+        max_len = chosen.manifest["stages"][chosen.stage]["max_len"]
+        export_encoder(chosen.encoder, out / ENCODER_FILE, chosen.stage, max_len)
+        manifest = {
+            **describe_run(MODEL, dataset_path, dataset.summary),
+            "stage": chosen.stage,
+            "hyper_parameters": config.to_dict(),
+            "fit_on": fit_on,
+            **chosen.manifest,
+            **measure_yardsticks(dataset, choice),
+        }
+        histories = dataset.valid.histories
+        write_run(out, manifest=manifest, catalog=dataset.catalog, histories=histories)
+        return read_run_manifest(out)
+
+    return runtime.lead(write)
 
 
-def _finished_run(out: Path, config: TrainingConfig) -> dict[str, Any]:
+def _look_into(
+    out: Path, config: TrainingConfig, fit_on: FitOn, *, resume: bool
+) -> dict[str, Any] | None:
+    """Return the finished run that is to be left as it is, None where there is work to do."""
+    if resume and (out / RUN_FILE).exists():
+        return _finished_run(out, config, fit_on)
+    require_free(out, resume=resume)
+    return None
+
+
+def _finished_run(out: Path, config: TrainingConfig, fit_on: FitOn) -> dict[str, Any]:
     """Return what a finished run holds, if it is the one that was asked for."""
-    manifest = read_run_manifest(out)
+    manifest = read_finished_run(out, MODEL)
     before = manifest.get("hyper_parameters")
     differences = config.differences(before if isinstance(before, dict) else {})
+    # A run of an earlier version does not say, and knew one way only.
+    if (fitted_on := manifest.get("fit_on", "train")) != fit_on:
+        differences = "; ".join(
+            filter(None, [differences, f"--fit-on is {fit_on}, was {fitted_on}"])
+        )
     if differences:
         raise InputError(
             f"{out}: holds a run finished with other options ({differences}); "
@@ -84,21 +149,63 @@ def _finished_run(out: Path, config: TrainingConfig) -> dict[str, Any]:
     return manifest
 
 
-def _require_free(out: Path, *, resume: bool) -> None:
-    """Raise InputError where a training would write over something else."""
-    if (out / RUN_FILE).exists():
-        raise InputError(f"{out}: holds a finished run already; choose another --out")
-    unfinished = (out / CHECKPOINTS).exists()
-    if unfinished and not resume:
-        raise InputError(
-            f"{out}: holds an unfinished training; pass --resume to go on, or remove the folder"
-        )
-    if not unfinished and out.exists() and any(out.iterdir()):
-        raise InputError(f"{out}: holds other files already; choose another --out")
+def _train(
+    dataset: Dataset, config: TrainingConfig, out: Path, runtime: Runtime, *, resume: bool
+) -> Chosen:
+    """Train both stages on the training part, measure both, and choose one."""
+    folder = out / CHECKPOINTS
+    training = Training(dataset, config, folder, runtime, log_folder=out / training_log.FOLDER)
+    folder.mkdir(parents=True, exist_ok=True)  # what a crash leaves is a training to resume
+    if resume:
+        training.resume()
+    training.run()
+    stages = runtime.lead(
+        lambda: {stage: _measure_stage(training, stage, dataset) for stage in STAGES}
+    )
+    best = max(STAGES, key=lambda stage: stages[stage]["metrics"]["valid"][SELECT_BY])
+    training.load_best(best)
+    manifest = {
+        "metrics": stages[best]["metrics"],
+        "stages": stages,
+        "curve": training.curve,
+    }
+    return Chosen(training.encoder, best, training.learner.n_users, manifest)
+
+
+def _train_on_all(
+    chosen: Chosen,
+    dataset: Dataset,
+    config: TrainingConfig,
+    out: Path,
+    runtime: Runtime,
+    *,
+    resume: bool,
+) -> Chosen:
+    """Train anew on all parts what validation has chosen."""
+    stages = STAGES[: STAGES.index(chosen.stage) + 1]
+    refit = Refit(
+        dataset,
+        config,
+        steps={stage: chosen.manifest["stages"][stage]["step"] for stage in stages},
+        n_users=chosen.n_users,
+        folder=out / CHECKPOINTS / REFIT_CHECKPOINTS,
+        runtime=runtime,
+        log_folder=out / training_log.FOLDER,
+    )
+    if resume:
+        refit.resume()
+    encoder = refit.run()
+    described = {
+        "steps": refit.steps,
+        **learned_terms(encoder),
+        "metrics": "not measured: those of this run are of the model that was validated, which "
+        "has seen the training part alone",
+    }
+    return chosen._replace(encoder=encoder, manifest={**chosen.manifest, "refit": described})
 
 
 def evaluate_run(path: Path, part: str, *, dataset_path: Path | None = None) -> dict[str, Any]:
-    """Measure a finished run with the encoder that the service uses.
+    """Measure a finished run: OPAL with the encoder that the service uses, a yardstick made anew.
 
     Args:
         path: The run.
@@ -109,16 +216,25 @@ def evaluate_run(path: Path, part: str, *, dataset_path: Path | None = None) -> 
         ``run``, ``part``, ``dataset`` and ``metrics``.
 
     Raises:
-        InputError: The run or its data set cannot be read, or they do not belong together.
+        InputError: The run or its data set cannot be read, or they do not belong together; or the
+            encoder has seen what it would be measured on.
     """
     run = read_run(path)
+    if run.manifest.get("fit_on") == "all":
+        raise InputError(
+            f"{path}: trained with --fit-on all, its encoder has seen every part; what the model "
+            f"reached that was validated is in {RUN_FILE}"
+        )
     dataset = Dataset.open(dataset_path or _dataset_path(run))
     ids = run.items["item_id"] if "item_id" in run.items.columns else None
     if ids is None or not dataset.catalog["item_id"].equals(ids):
         raise InputError(f"{dataset.path}: its catalog is not the one that {path} was trained on")
-    encoder = load_encoder(run.encoder_path)
     sequences = dataset.test if part == "test" else dataset.valid
-    metrics = evaluate_inference(encoder, sequences.histories, sequences.targets)
+    if run.manifest.get("model") in YARDSTICKS:
+        metrics = measure(remake_baseline(run, dataset), dataset.n_items, sequences)
+    else:
+        encoder = load_encoder(run.encoder_path)
+        metrics = evaluate_inference(encoder, sequences.histories, sequences.targets)
     return {"run": str(path), "dataset": str(dataset.path), "part": part, "metrics": metrics}
 
 
@@ -156,21 +272,25 @@ def export_encoder(encoder: OpalEncoder, path: Path, stage: Stage, max_len: int)
         gru = {name.removesuffix("_l0"): value for name, value in encoder.gru.state_dict().items()}
         tensors |= {f"gru.{name}": value for name, value in gru.items()}
         tensors |= {f"head.{name}": value for name, value in encoder.head.state_dict().items()}
+    terms = {
+        "recency": encoder.recency.item(),
+        "sharing": encoder.sharing,
+        "evolution": encoder.evolution.item(),
+    }
     write_encoder(
         path,
-        {name: tensor.numpy() for name, tensor in tensors.items()},
-        {"stage": stage, "temperature": encoder.temperature, "max_len": max_len},
+        {name: tensor.cpu().numpy() for name, tensor in tensors.items()},
+        {"stage": stage, "temperature": encoder.temperature, "max_len": max_len, **terms},
     )
     sync(path)
 
 
-def _measure_stage(
-    training: Training, stage: Stage, dataset: Dataset, config: TrainingConfig
-) -> dict[str, Any]:
+def _measure_stage(training: Training, stage: Stage, dataset: Dataset) -> dict[str, Any]:
     step = training.load_best(stage)
+    max_len = training.find_length(stage)
     parts = {"valid": dataset.valid, "test": dataset.test}
     metrics = {
-        part: evaluate_encoder(training.encoder, sequences, stage, config.max_len)
+        part: evaluate_encoder(training.encoder, sequences, stage, max_len)
         for part, sequences in parts.items()
     }
-    return {"step": step, "metrics": metrics}
+    return {"step": step, "max_len": max_len, **learned_terms(training.encoder), "metrics": metrics}

@@ -5,10 +5,15 @@
     items.parquet        item row → item_id, title, category, url, interactions
     histories.parquet    validation users' histories, real input for probes and tuning
     checkpoints/         what training needs to go on (``model.checkpoint``)
+    tensorboard/         curves of the training (``model.training_log``)
+
+A yardstick's run (``model.baselines``) holds neither encoder nor checkpoints: it is determined by
+its data set and the hyper-parameters in ``run.json``, and made anew where it is needed.
 
 Writer and reader are here together. NumPy and Polars only, so that the index may use it.
 """
 
+import datetime
 import json
 import subprocess
 from dataclasses import dataclass
@@ -29,6 +34,7 @@ FORMAT_VERSION = 1
 RUN_FILE = "run.json"
 ITEMS_FILE = "items.parquet"
 HISTORIES_FILE = "histories.parquet"
+CHECKPOINTS = "checkpoints"
 MAX_HISTORIES = 1000
 
 
@@ -92,6 +98,43 @@ def read_run_manifest(path: Path) -> dict[str, Any]:
     return manifest
 
 
+def read_finished_run(path: Path, model: str) -> dict[str, Any]:
+    """Read ``run.json`` of a finished run that is to be left as it is.
+
+    Args:
+        path: Its folder.
+        model: The model that was asked for.
+
+    Raises:
+        InputError: See ``read_run``; or it is a run of another model.
+    """
+    manifest = read_run_manifest(path)
+    if manifest.get("model") != model:
+        raise InputError(
+            f"{path}: holds a finished run of {manifest.get('model')}, not of {model}; "
+            "choose another --out"
+        )
+    return manifest
+
+
+def require_free(path: Path, *, resume: bool) -> None:
+    """Raise InputError where a training would write over something else.
+
+    Args:
+        path: The run's folder to be.
+        resume: An unfinished training may be there.
+    """
+    if (path / RUN_FILE).exists():
+        raise InputError(f"{path}: holds a finished run already; choose another --out")
+    unfinished = (path / CHECKPOINTS).exists()
+    if unfinished and not resume:
+        raise InputError(
+            f"{path}: holds an unfinished training; pass --resume to go on, or remove the folder"
+        )
+    if not unfinished and path.exists() and any(path.iterdir()):
+        raise InputError(f"{path}: holds other files already; choose another --out")
+
+
 def _as_rows(histories: pl.Series, path: Path) -> list[Rows]:
     kind = histories.dtype
     if not (isinstance(kind, pl.List) and pl.Series(dtype=kind.inner).dtype.is_integer()):
@@ -101,6 +144,21 @@ def _as_rows(histories: pl.Series, path: Path) -> list[Rows]:
     return [np.array(rows, dtype=np.int64) for rows in histories.to_list()]
 
 
+def describe_run(model: str, dataset_path: Path, summary: dict[str, Any]) -> dict[str, Any]:
+    """Say what every run says: the model, when it was finished, and what it was trained on.
+
+    Args:
+        model: Its name.
+        dataset_path: The folder that ``prepare`` wrote.
+        summary: ``dataset.json``.
+    """
+    return {
+        "model": model,
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "dataset": {"name": dataset_path.name, "path": str(dataset_path.resolve()), **summary},
+    }
+
+
 def write_run(
     path: Path,
     *,
@@ -108,7 +166,7 @@ def write_run(
     catalog: pl.DataFrame,
     histories: list[Rows],
 ) -> None:
-    """Write what makes a folder with an encoder a finished run; ``run.json`` comes last.
+    """Write what makes a folder a finished run; ``run.json`` comes last.
 
     Args:
         path: The folder.
@@ -139,7 +197,8 @@ def write_encoder(
         path: The file.
         tensors: ``item_embedding``, ``hyper_category`` and, for the hard stage, ``gru.weight_ih``,
             ``gru.weight_hh``, ``head.weight``, ``head.bias``.
-        config: ``stage``, ``temperature``, ``max_len``.
+        config: ``stage``, ``temperature``, ``max_len``; where they are not the paper's (0, 0, ½),
+            ``recency``, ``sharing`` and ``evolution`` too.
     """
     # safetensors writes memory as it lies: a transposed array would come back as another one.
     as_rows = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}

@@ -7,12 +7,12 @@ same way. The best of each stage is kept: "OPAL (soft)" is a result of its own.
 What is validated and kept is a moving average of the weights: single steps of Adam scatter around
 it, by ± 0.01 in Recall@50 on MovieLens 100K, and early stopping would pick among the scatter.
 
-At every validation a checkpoint is written from which ``resume`` goes on.
+Every validation writes a checkpoint from which ``resume`` goes on, and so does a signal that asks
+to stop, after any step. On a CPU what follows is what would have come undisturbed, to the last bit.
 """
 
-import copy
 import logging
-import time
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,21 +21,28 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
 
-from model.checkpoint import has_checkpoint, load_checkpoint, save_checkpoint
+from model.checkpoint import load_checkpoint, save_checkpoint
 from model.config import TrainingConfig
 from model.dataset import Dataset, Sequences
 from model.errors import InputError
 from model.evaluation import Metrics, evaluate
-from model.histories import BatchSampler, pad_histories
-from model.objective import training_loss
+from model.histories import pad_histories
+from model.interruption import Stopped
+from model.learner import TOTAL, Learner
 from model.opal import OpalEncoder, Stage
+from model.progress import Progress, show_progress
+from model.recipe import LENGTHS, steps_between_validations, training_length
+from model.runtime import Runtime
+from model.training_log import TrainingLog, open_log
 
 STAGES: tuple[Stage, ...] = ("soft", "hard")
 SELECT_BY = "recall@50"
-LATEST = "latest"
+
+VALIDATION_USERS = 4096
+"""Users that decide when a stage ends and which L is best; all of them decide on the stage."""
+
+COLLAPSED_SHARE = 0.99
 
 logger = logging.getLogger(__name__)
 
@@ -45,67 +52,85 @@ def evaluate_encoder(
     encoder: OpalEncoder, sequences: Sequences, stage: Stage, max_len: int
 ) -> Metrics:
     """Evaluate an encoder in training on a data set's validation or test part."""
+    device = encoder.item_table.device
 
     def encode(histories: Sequence[NDArray[np.int64]]) -> Tensor:
         ends = np.cumsum([len(history) for history in histories])
         begins = np.concatenate(([0], ends[:-1]))
         padded = pad_histories(np.concatenate(histories), np.maximum(begins, ends - max_len), ends)
-        interests: Tensor = encoder(torch.from_numpy(padded), stage).interests
+        interests: Tensor = encoder(torch.from_numpy(padded).to(device), stage).interests
         return interests
 
     return evaluate(encode, encoder.item_embeddings(), sequences.histories, sequences.targets)
 
 
+def learned_terms(encoder: OpalEncoder) -> dict[str, float]:
+    """Return what an encoder has learned besides vectors and matrices: τ of scores, ρ, γ."""
+    return {
+        "temperature": encoder.score_temperature.item(),
+        "recency": encoder.recency.item(),
+        "evolution": encoder.evolution.item(),
+    }
+
+
 class Training:
     """A training under way: what it has learned, and where it stands.
+
+    Several processes hold one each (see ``model.parallel``) and call its methods together; the
+    leader validates, saves and tells.
 
     Args:
         dataset: What to train on.
         config: How.
         folder: Where checkpoints go.
+        runtime: Where it runs.
+        log_folder: Where curves for TensorBoard go; None: nowhere.
+
+    Attributes:
+        curve: A point for each validation: stage, step, loss, Recall@50.
+
+    Raises:
+        InputError: The data cannot be trained on.
     """
 
-    def __init__(self, dataset: Dataset, config: TrainingConfig, folder: Path) -> None:
-        torch.manual_seed(config.seed)
-        self._dataset = dataset
+    def __init__(
+        self,
+        dataset: Dataset,
+        config: TrainingConfig,
+        folder: Path,
+        runtime: Runtime | None = None,
+        *,
+        log_folder: Path | None = None,
+    ) -> None:
         self._config = config
         self._folder = folder
-        self._random = np.random.default_rng(config.seed)
-        self._sampler = BatchSampler(
-            items=dataset.items,
-            begin=dataset.offsets[:-1],
-            end=dataset.train_end,
-            n_items=dataset.n_items,
-            max_len=config.max_len,
-            batch_size=config.batch_size,
-            n_negatives=config.n_negatives or config.batch_size,
-        )
-        self.encoder = OpalEncoder(
-            n_items=dataset.n_items,
-            n_interests=config.k,
-            dim=config.dim,
-            temperature=config.temperature,
-        )
-        self._optimizer = self._new_optimizer()
-        self._average = copy.deepcopy(self.encoder)
-        self.stage: Stage = "soft"
-        self._step = 0
-        self._best = -1.0
-        self._rounds_without_gain = 0
-        self.curve: list[dict[str, Any]] = []
+        self._runtime = runtime or Runtime()
+        self._log_folder = log_folder if self._runtime.processes.leads else None
         if not dataset.valid.histories:
             raise InputError(
                 f"{dataset.path}: no user has a validation target; training cannot be stopped "
                 "at its best (users need 5 interactions for the split 'user')"
             )
+        self._validation = dataset.valid.sample(VALIDATION_USERS)
+        self.learner = Learner(dataset, config, dataset.train_end, self._runtime)
+        self._eval_every = steps_between_validations(config, self.learner.n_users)
+        self._best = -1.0
+        self._rounds_without_gain = 0
+        self.curve: list[dict[str, Any]] = []
+
+    @property
+    def encoder(self) -> OpalEncoder:
+        """The encoder in training, or what ``load_best`` has loaded into it."""
+        return self.learner.encoder
 
     def run(self) -> None:
         """Run what is left of both stages."""
         while True:
             self._run_stage()
-            if self.stage == STAGES[-1]:
+            stage = self.learner.stage
+            if stage == STAGES[-1]:
                 return
-            self._begin_stage(STAGES[STAGES.index(self.stage) + 1])
+            self._begin_stage(STAGES[STAGES.index(stage) + 1])
 
     def load_best(self, stage: Stage) -> int:
         """Load a stage's best weights into the encoder; return the step they are from."""
@@ -113,153 +138,174 @@ class Training:
         self.encoder.load_state_dict(tensors)
         return int(state["step"])
 
+    def find_length(self, stage: Stage) -> int:
+        """Return the length of history with the best validation Recall@50, or that given.
+
+        Of equal ones it is the shortest: it costs the service the least.
+        """
+        if self._config.max_len is not None:
+            return self._config.max_len
+        found = {
+            length: evaluate_encoder(self.encoder, self._validation, stage, length)[SELECT_BY]
+            for length in LENGTHS
+        }
+        logger.info(
+            "%s stage, valid %s by length of history: %s",
+            stage,
+            SELECT_BY,
+            ", ".join(f"{length}: {value:.4f}" for length, value in found.items()),
+        )
+        return max(LENGTHS, key=lambda length: found[length])
+
     def resume(self) -> None:
         """Go on from the latest checkpoint, where there is one.
 
         Raises:
             InputError: It was made with other settings.
         """
-        if not has_checkpoint(self._folder, LATEST):
+        state = self.learner.load(self._folder)
+        if state is None:
             return
-        tensors, state = load_checkpoint(self._folder, LATEST)
-        if differences := self._config.differences(state["config"]):
-            raise InputError(
-                f"{self._folder}: the checkpoint was made with other settings ({differences}); "
-                "resume with the same ones, or train into another folder"
-            )
-        if state["dataset"] != self._dataset.summary:
-            raise InputError(f"{self._folder}: the checkpoint was made with another data set")
-        self.encoder.load_state_dict(_unprefixed(tensors, "encoder."))
-        self.stage = state["stage"]
-        self._average.load_state_dict(_unprefixed(tensors, "average."))
-        self._load_optimizer(tensors)
-        self._random.bit_generator.state = state["random"]
-        self._step = state["step"]
         self._best = state["best"]
         self._rounds_without_gain = state["rounds_without_gain"]
         self.curve = state["curve"]
-        logger.info("resuming %s stage at step %d", self.stage, self._step)
+        logger.info("resuming %s stage at step %d", self.learner.stage, self.learner.step)
 
     def _begin_stage(self, stage: Stage) -> None:
-        self.load_best(self.stage)
-        self.stage = stage
-        self._optimizer = self._new_optimizer()
-        self._average = copy.deepcopy(self.encoder)
-        self._step, self._best, self._rounds_without_gain = 0, -1.0, 0
+        weights, _ = load_checkpoint(self._folder, self.learner.stage)
+        self.learner.begin_stage(stage, weights)
+        self._best, self._rounds_without_gain = -1.0, 0
 
     def _run_stage(self) -> None:
-        config = self._config
-        logger.info("%s stage: %d sequences per step", self.stage, config.batch_size)
-        started, first_step, losses = time.monotonic(), self._step, 0.0
+        learner, runtime = self.learner, self._runtime
+        logger.info("%s stage: %d sequences per step", learner.stage, self._config.batch_size)
+        log_folder = self._log_folder / learner.stage if self._log_folder else None
         with (
-            logging_redirect_tqdm(),
-            tqdm(
-                total=config.max_steps,
-                initial=self._step,
-                desc=f"{self.stage} stage",
-                unit="step",
-                disable=None,  # no bar where stderr is not a terminal; the log lines tell
-                leave=False,
-            ) as bar,
+            runtime.interruption.deferred(),
+            open_log(log_folder, learner.step) as log,
+            show_progress(
+                f"{learner.stage} stage",
+                step=learner.step,
+                end=self._earliest_end(),
+                end_is_known=False,
+                sequences_per_step=self._config.batch_size,
+                shown=runtime.processes.leads,
+            ) as progress,
         ):
-            while self._step < config.max_steps and self._rounds_without_gain < config.patience:
-                losses += self._train_step()
-                bar.update()
-                if self._step % config.eval_every == 0 or self._step == config.max_steps:
-                    seconds = time.monotonic() - started
-                    speed = (self._step - first_step) * config.batch_size / seconds
-                    since_last = (self._step - 1) % config.eval_every + 1
-                    self._validate(losses / since_last, speed)
-                    losses = 0.0
-                    bar.set_postfix_str(f"best {SELECT_BY} {self._best:.4f}")
+            try:
+                while not self._is_over():
+                    self._advance(progress, log)
+            except Stopped:
+                self._save_latest()
+                logger.info("saved at step %d of the %s stage", learner.step, learner.stage)
+                raise
 
-    def _train_step(self) -> float:
-        batch = self._sampler.draw(self._random)
-        loss = training_loss(self.encoder, batch, self.stage, self._config)
-        self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self._optimizer.step()
-        self._step += 1
-        self._update_average()
-        return loss.item()
+    def _advance(self, progress: Progress, log: TrainingLog) -> None:
+        """Take a step, or validate where that is due."""
+        if self._validation_is_due():
+            self._validate(progress, log)
+            progress.begin_steps()
+            return
+        self.learner.take_step()
+        progress.advance()
+        if self.learner.asked_to_stop:
+            raise Stopped(self._runtime.interruption.requested or signal.SIGTERM)
 
-    def _validate(self, loss: float, sequences_per_second: float) -> None:
-        if not np.isfinite(loss):
-            raise InputError(
-                f"the loss is {loss} at step {self._step} of the {self.stage} stage; "
-                "lower --learning-rate or raise --temperature"
-            )
-        metrics = evaluate_encoder(
-            self._average, self._dataset.valid, self.stage, self._config.max_len
-        )
+    def _validation_is_due(self) -> bool:
+        step = self.learner.step
+        at_step = step % self._eval_every == 0 or step == self._config.max_steps
+        return at_step and self.learner.counted > 0
+
+    def _is_over(self) -> bool:
+        return self.learner.counted == 0 and self.learner.step >= self._earliest_end()
+
+    def _earliest_end(self) -> int:
+        """The step at which the stage ends unless a validation gains before."""
+        rounds = self.learner.step // self._eval_every
+        patient = self._config.patience - self._rounds_without_gain
+        return min(self._config.max_steps, (rounds + patient) * self._eval_every)
+
+    def _validate(self, progress: Progress, log: TrainingLog) -> None:
+        learner = self.learner
+        learner.refuse_no_number()
+        speed = progress.sequences_per_second()
+        metrics, shares = self._runtime.lead(self._measure)
+        losses = learner.take_losses()
         value = metrics[SELECT_BY]
         gained = value > self._best
         self._best = max(value, self._best)
         self._rounds_without_gain = 0 if gained else self._rounds_without_gain + 1
-        point = {"stage": self.stage, "step": self._step, "loss": loss}
+        point = {"stage": learner.stage, "step": learner.step, "loss": losses[TOTAL]}
         self.curve.append({**point, f"valid_{SELECT_BY}": value})
+        left = progress.expect_end(self._earliest_end(), f"best {SELECT_BY} {self._best:.4f}")
         logger.info(
-            "%s stage, step %d: loss %.4f, valid %s %.4f%s, %.0f sequences/s",
-            self.stage,
-            self._step,
-            loss,
+            "%s stage, step %d: loss %.4f, valid %s %.4f%s, %.0f sequences/s, %s",
+            learner.stage,
+            learner.step,
+            losses[TOTAL],
             SELECT_BY,
             value,
             " (best)" if gained else "",
-            sequences_per_second,
+            speed,
+            "ends here" if self._is_over() else f"at least {left} left",
+        )
+        if not self._runtime.processes.leads:
+            self._save_latest()
+            return
+        encoder = learner.averaged()
+        log.write(
+            learner.step,
+            {
+                **{f"loss/{name}": loss for name, loss in losses.items()},
+                **{f"valid/{name}": metric for name, metric in metrics.items()},
+                **{f"learned/{name}": term for name, term in learned_terms(encoder).items()},
+                **{f"share/hyper-category {j}": share for j, share in enumerate(shares)},
+                "speed/sequences per second": speed,
+            },
         )
         if gained:
             save_checkpoint(
                 self._folder,
-                self.stage,
-                dict(self._average.state_dict()),
-                {"stage": self.stage, "step": self._step, "metrics": metrics},
+                learner.stage,
+                dict(encoder.state_dict()),
+                {"stage": learner.stage, "step": learner.step, "metrics": metrics},
             )
         self._save_latest()
 
+    def _measure(self) -> tuple[Metrics, list[float]]:
+        """Validate the averaged weights; return the metrics and each hyper-category's share."""
+        encoder = self.learner.averaged()
+        shares = self._shares(encoder)
+        if max(shares) > COLLAPSED_SHARE and self._items_could_differ():
+            raise InputError(
+                f"the hyper-categories collapsed by step {self.learner.step} of the "
+                f"{self.learner.stage} stage: one holds {max(shares):.1%} of the interactions; "
+                "lower --learning-rate or --k"
+            )
+        length = training_length(self._config)
+        metrics = evaluate_encoder(encoder, self._validation, self.learner.stage, length)
+        return metrics, shares
+
+    @torch.no_grad()
+    def _shares(self, encoder: OpalEncoder) -> list[float]:
+        """Share of the validation histories' interactions that each hyper-category holds."""
+        rows = torch.from_numpy(np.concatenate(self._validation.histories))
+        vectors = encoder.embed(rows.to(encoder.item_table.device))
+        hyper_category = (vectors @ encoder.hyper_categories().T).argmax(1)
+        shares: list[float] = (
+            hyper_category.bincount(minlength=self._config.k) / len(rows)
+        ).tolist()
+        return shares
+
+    def _items_could_differ(self) -> bool:
+        """Tell whether there is more than one hyper-category, and enough items for each."""
+        k = self._config.k
+        return k > 1 and len(np.unique(np.concatenate(self._validation.histories))) > k
+
     def _save_latest(self) -> None:
-        tensors = {f"encoder.{name}": value for name, value in self.encoder.state_dict().items()}
-        tensors |= {f"average.{name}": value for name, value in self._average.state_dict().items()}
-        for number, moments in self._optimizer.state_dict()["state"].items():
-            tensors |= {f"adam.{number}.{name}": value for name, value in moments.items()}
         state = {
-            "stage": self.stage,
-            "step": self._step,
             "best": self._best,
             "rounds_without_gain": self._rounds_without_gain,
             "curve": self.curve,
-            "random": self._random.bit_generator.state,
-            "config": self._config.to_dict(),
-            "dataset": self._dataset.summary,
         }
-        save_checkpoint(self._folder, LATEST, tensors, state)
-
-    def _load_optimizer(self, tensors: dict[str, Tensor]) -> None:
-        moments: dict[int, dict[str, Tensor]] = {}
-        for name, value in _unprefixed(tensors, "adam.").items():
-            number, moment = name.split(".")
-            moments.setdefault(int(number), {})[moment] = value
-        self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": moments})
-
-    @torch.no_grad()
-    def _update_average(self) -> None:
-        # Short at first, so that the average does not drag the start of a stage along.
-        decay = min(self._config.averaging, self._step / (self._step + 10))
-        pairs = zip(self._average.parameters(), self.encoder.parameters(), strict=True)
-        for average, current in pairs:
-            average.lerp_(current, 1 - decay)
-
-    def _new_optimizer(self) -> torch.optim.Optimizer:
-        return torch.optim.Adam(
-            self.encoder.parameters(),
-            lr=self._config.learning_rate,
-            weight_decay=self._config.weight_decay,
-        )
-
-
-def _unprefixed(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {
-        name.removeprefix(prefix): value
-        for name, value in tensors.items()
-        if name.startswith(prefix)
-    }
+        self.learner.save(self._folder, state)

@@ -10,12 +10,14 @@ SCRIPT = Path(__file__).parents[3] / "deploy" / "train-and-publish.sh"
 
 TRAINING = "model train demo/dataset --out demo/run --resume --k 4 --max-len 30"
 
-# Notes the command line, then leaves what the real command would leave. Fails at the step FAIL_AT.
+# Notes the command line, then leaves what the real command would leave. Fails at the step FAIL_AT;
+# at the step STOP_AT, it is stopped by a signal and has nothing to leave.
 STAND_IN = """#!/usr/bin/env bash
 set -euo pipefail
 if [[ $1 == -c ]]; then exec python3 "$@"; fi
 echo "${@:2}" >>"$NOTES"
 if [[ "$2 $3" == "${FAIL_AT:-}" ]]; then exit 1; fi
+if [[ "$2 $3" == "${STOP_AT:-}" ]]; then exit 0; fi
 while [[ $1 != --out && $1 != --registry ]]; do shift; done
 mkdir -p "$2"
 case $(tail -n 1 "$NOTES") in
@@ -72,6 +74,20 @@ def test_the_first_run_goes_from_data_to_a_published_bundle(pipeline: Pipeline) 
         "model movielens --out demo/movielens",
         "model prepare --interactions demo/movielens/interactions.csv"
         " --items demo/movielens/items.csv --out demo/dataset",
+        TRAINING,
+        "index build demo/run --out demo/bundle",
+        "index publish demo/bundle --registry demo/registry",
+    ]
+
+
+def test_a_training_that_was_stopped_ends_the_run_and_the_next_one_goes_on(
+    pipeline: Pipeline,
+) -> None:
+    done = pipeline.run(STOP_AT="model train")
+    assert (done.returncode, pipeline.commands()[-1]) == (0, TRAINING)
+
+    pipeline.run()
+    assert pipeline.commands() == [
         TRAINING,
         "index build demo/run --out demo/bundle",
         "index publish demo/bundle --registry demo/registry",

@@ -9,14 +9,19 @@ import numpy as np
 import pytest
 import torch
 
+from model.baselines import ease
+from model.baselines.fitting import fit_baseline
+from model.baselines.measuring import measure_parts
 from model.checkpoint import load_checkpoint
 from model.config import TrainingConfig
 from model.dataset import Dataset, prepare
 from model.errors import InputError
 from model.fit import evaluate_run, fit
 from model.inference import load_encoder
+from model.learner import Learner
 from model.run import read_run
 from model.training import STAGES, Training
+from model.yardstick_run import fit_yardstick
 from tests.planted import PlantedLog
 
 CONFIG = TrainingConfig(
@@ -41,6 +46,7 @@ def test_a_run_is_complete(run_path: Path, dataset: Dataset) -> None:
         "histories.parquet",
         "items.parquet",
         "run.json",
+        "tensorboard",
     ]
     assert run.items.equals(dataset.catalog)
     assert len(run.histories) == len(dataset.valid.histories) > 0
@@ -54,6 +60,35 @@ def test_a_run_is_complete(run_path: Path, dataset: Dataset) -> None:
         **dataset.summary,
     }
     assert {point["stage"] for point in manifest["curve"]} == set(STAGES)
+
+
+def test_yardsticks_stand_beside_it(run_path: Path, dataset: Dataset) -> None:
+    manifest = read_run(run_path).manifest
+
+    assert list(manifest["yardsticks"]) == ["pop", "itemknn", "ease"]
+    assert manifest["yardsticks_left_out"] == {}
+    expected = measure_parts(fit_baseline("ease", dataset), dataset)
+    assert manifest["yardsticks"]["ease"] == expected
+    assert expected["test"].keys() == manifest["metrics"]["test"].keys()
+
+
+def test_only_the_yardsticks_wanted_are_measured(dataset_path: Path, tmp_path: Path) -> None:
+    short = replace(CONFIG, max_steps=1)
+
+    assert fit(dataset_path, tmp_path / "a", short, yardsticks=())["yardsticks"] == {}
+    assert list(fit(dataset_path, tmp_path / "b", short, yardsticks=("pop",))["yardsticks"]) == [
+        "pop"
+    ]
+
+
+def test_a_yardstick_that_does_not_fit_is_refused_before_training(
+    dataset_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ease, "MAX_ITEMS", 100)
+
+    with pytest.raises(InputError, match="EASE needs a dense matrix"):
+        fit(dataset_path, tmp_path / "run", CONFIG, yardsticks=("ease",))
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_stage_with_the_better_validation_is_chosen(run_path: Path) -> None:
@@ -78,7 +113,7 @@ def test_the_encoder_is_that_of_the_chosen_stage(run_path: Path) -> None:
     tensors, _ = load_checkpoint(run_path / "checkpoints", run.manifest["stage"])
 
     expected = torch.nn.functional.normalize(tensors["item_table"], dim=-1)
-    np.testing.assert_array_equal(encoder.item_vectors, expected)
+    np.testing.assert_allclose(encoder.item_vectors, expected, rtol=1e-6)
     assert (encoder.n_interests, encoder.dim, encoder.max_len) == (3, 8, 6)
 
 
@@ -154,6 +189,13 @@ def test_resuming_a_finished_run_with_other_options_is_refused(
         fit(dataset_path, run_path, replace(CONFIG, k=2, seed=9), resume=True)
 
 
+def test_resuming_a_run_of_another_model_is_refused(dataset_path: Path, tmp_path: Path) -> None:
+    fit_yardstick(dataset_path, tmp_path / "run", "pop")
+
+    with pytest.raises(InputError, match="holds a finished run of pop, not of opal"):
+        fit(dataset_path, tmp_path / "run", CONFIG, resume=True)
+
+
 def test_an_unfinished_training_is_not_trained_over(dataset_path: Path, tmp_path: Path) -> None:
     Training(Dataset.open(dataset_path), CONFIG, tmp_path / "run" / "checkpoints").run()
 
@@ -194,3 +236,61 @@ def test_a_folder_that_is_no_data_set_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not a prepared data set"):
         fit(tmp_path, tmp_path / "run", CONFIG)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.fixture(scope="module")
+def run_on_all(dataset_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("fit-on-all") / "run"
+    fit(dataset_path, path, CONFIG, yardsticks=(), fit_on="all")
+    return path
+
+
+def test_fit_on_all_serves_another_encoder_with_the_figures_of_the_validated_one(
+    run_path: Path, run_on_all: Path
+) -> None:
+    mine, theirs = read_run(run_on_all).manifest, read_run(run_path).manifest
+
+    assert (mine["fit_on"], theirs["fit_on"]) == ("all", "train")
+    assert "refit" not in theirs
+    for name in ("stage", "metrics", "stages", "curve"):
+        assert mine[name] == theirs[name]
+    # As many users can be trained on as before: no epoch has grown.
+    stages = STAGES[: STAGES.index(mine["stage"]) + 1]
+    assert mine["refit"]["steps"] == {stage: mine["stages"][stage]["step"] for stage in stages}
+    assert mine["refit"]["metrics"].startswith("not measured: those of this run are of the model")
+    encoders = [load_encoder(read_run(path).encoder_path) for path in (run_on_all, run_path)]
+    assert encoders[0].max_len == encoders[1].max_len
+    assert not np.array_equal(encoders[0].item_vectors, encoders[1].item_vectors)
+
+
+def test_an_encoder_that_has_seen_the_test_part_is_not_measured_on_it(run_on_all: Path) -> None:
+    with pytest.raises(InputError, match=r"run: trained with --fit-on all, .* is in run\.json"):
+        evaluate_run(run_on_all, "test")
+
+
+def test_a_finished_run_fitted_on_something_else_is_refused(
+    run_path: Path, run_on_all: Path, dataset_path: Path
+) -> None:
+    with pytest.raises(InputError, match=r"other options \(--fit-on is all, was train\)"):
+        fit(dataset_path, run_path, CONFIG, resume=True, fit_on="all")
+    with pytest.raises(InputError, match=r"other options \(--fit-on is train, was all\)"):
+        fit(dataset_path, run_on_all, CONFIG, resume=True)
+    assert fit(dataset_path, run_on_all, CONFIG, resume=True, fit_on="all")["fit_on"] == "all"
+
+
+def test_a_training_that_died_before_its_first_checkpoint_is_resumed(
+    dataset_path: Path, tmp_path: Path, run_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(Learner, "take_losses", lambda _: _die())
+        with pytest.raises(KeyboardInterrupt):
+            fit(dataset_path, tmp_path / "run", CONFIG, yardsticks=())
+
+    with pytest.raises(InputError, match="holds an unfinished training; pass --resume"):
+        fit(dataset_path, tmp_path / "run", CONFIG)
+    resumed = fit(dataset_path, tmp_path / "run", CONFIG, resume=True, yardsticks=())
+    assert resumed["curve"] == read_run(run_path).manifest["curve"]
+
+
+def _die() -> None:
+    raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""``python -m model`` in real processes: prepare, train, evaluate; and being refused."""
+"""``python -m model`` in real processes: prepare, train, evaluate; being refused."""
 
 import json
 import subprocess
@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from model.__main__ import main
+from model.baselines import yardsticks
 from model.run import read_run
 from tests.planted import PlantedLog
 
@@ -60,6 +62,135 @@ def test_from_log_to_figures(tmp_path: Path) -> None:
     assert told.stdout.startswith(f"valid: recall@10 {metrics['recall@10']:.4f}, recall@20 ")
     assert told.stdout.endswith(f", {metrics['users']} users\n")
     assert told.stderr == ""
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small data set, prepared as a person would."""
+    folder = tmp_path_factory.mktemp("data")
+    log, _ = PlantedLog(n_users=40, items_per_category=10, length=12).write(folder)
+    done = call("prepare", "--interactions", log, "--out", folder / "data", "--split", "user")
+    assert done.returncode == 0, done.stderr
+    return folder / "data"
+
+
+@pytest.mark.parametrize("name", ["pop", "itemknn", "ease"])
+def test_a_yardstick_is_trained_and_measured(data: Path, tmp_path: Path, name: str) -> None:
+    trained, _ = json_of("train", data, "--out", tmp_path / "run", "--model", name)
+    measured, _ = json_of("evaluate", tmp_path / "run", "--part", "valid")
+
+    assert trained == read_run(tmp_path / "run").manifest
+    assert trained["model"] == name
+    assert measured["metrics"] == trained["metrics"]["valid"]
+
+
+def test_the_weight_of_ease_is_an_option(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--model", "ease", "--ease-l2", "3"]
+
+    assert main(["train", str(data), "--out", str(tmp_path / "run"), *options]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(": recall@10 ")[0] for line in lines] == ["ease, valid", "ease, test"]
+    assert read_run(tmp_path / "run").manifest["hyper_parameters"] == {"l2": 3}
+
+
+@pytest.mark.parametrize(
+    ("options", "names", "model"),
+    [
+        ("--model ease --k 4", "--k", "ease"),  # the default's value, but it was asked for
+        ("--model pop --ease-l2 3 --seed 1", "--ease-l2, --seed", "pop"),
+        ("--model itemknn --yardsticks none", "--yardsticks", "itemknn"),
+        ("--model pop --fit-on all --device cpu", "--device, --fit-on", "pop"),
+        ("--ease-l2 3", "--ease-l2", "opal"),
+    ],
+)
+def test_an_option_of_another_model_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: str, names: str, model: str
+) -> None:
+    command = ["train", str(tmp_path), "--out", str(tmp_path / "run"), *options.split()]
+
+    assert main(command) == 1
+    assert capsys.readouterr().err == (
+        f"error: {names}: --model {model} has no use for it; leave it out\n"
+    )
+
+
+def test_yardsticks_stand_beside_opal_and_one_left_out_says_why(
+    data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(yardsticks, "AUTO_EASE_ITEMS", 10)
+    steps = ["--max-steps", "1", "--batch-size", "4", "--k", "2", "--dim", "4"]
+
+    assert main(["train", str(data), "--out", str(tmp_path / "run"), *steps]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(": recall@10 ")[0] for line in lines[5:9]] == [
+        "pop, valid",
+        "pop, test",
+        "itemknn, valid",
+        "itemknn, test",
+    ]
+    assert lines[9].startswith("ease left out: ")
+    assert lines[9].endswith("; --yardsticks pop,itemknn,ease measures all")
+
+
+@pytest.mark.parametrize(
+    ("option", "names"),
+    [
+        ("none", []),
+        ("pop", ["pop"]),
+        ("ease,pop", ["pop", "ease"]),
+        ("auto", ["pop", "itemknn", "ease"]),
+    ],
+)
+def test_the_yardsticks_wanted_are_measured(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, names: list[str]
+) -> None:
+    steps = ["--max-steps", "1", "--batch-size", "4", "--k", "2", "--dim", "4"]
+    run = tmp_path / "run"
+
+    assert main(["train", str(data), "--out", str(run), *steps, "--yardsticks", option]) == 0
+    assert list(read_run(run).manifest["yardsticks"]) == names
+    assert "left out" not in capsys.readouterr().out
+
+
+def test_what_was_trained_on_everything_says_so(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    steps = ["--max-steps", "2", "--batch-size", "4", "--k", "2", "--dim", "4", "--averaging", "0"]
+    run = tmp_path / "run"
+    options = [*steps, "--fit-on", "all", "--yardsticks", "none"]
+
+    assert main(["train", str(data), "--out", str(run), *options]) == 0
+    stage = read_run(run).manifest["stage"]
+    assert capsys.readouterr().out.splitlines()[4:] == [
+        f"chosen by validation: {stage} stage",
+        "trained anew on everything: 2 steps soft"
+        + (", 2 steps hard" if stage == "hard" else "")
+        + "; the figures are from before that",
+    ]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_refused(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", str(data), "--out", str(tmp_path / "run"), "--device", "cuda"]) == 1
+    assert "error: --device cuda: 0 GPU(s) here" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("option", ["fast", "pop,fast", ""])
+def test_an_unknown_yardstick_is_wrong_usage(
+    capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["train", "data", "--out", "run", "--yardsticks", option])
+    expected = "expected auto, none, or some of pop,itemknn,ease"
+    assert expected in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -114,11 +245,12 @@ def test_wrong_usage_is_status_2(arguments: tuple[str, ...]) -> None:
     assert "usage: python -m model" in done.stderr
 
 
-def test_help_does_not_load_torch() -> None:
+def test_help_loads_neither_torch_nor_scipy() -> None:
     code = (
         "import sys; from model.__main__ import main\n"
         "try: main(['train', '--help'])\n"
-        "except SystemExit as done: sys.exit(done.code or 'torch' in sys.modules)"
+        "except SystemExit as done:\n"
+        "    sys.exit(done.code or 'torch' in sys.modules or 'scipy' in sys.modules)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False

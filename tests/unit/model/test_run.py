@@ -11,10 +11,14 @@ from model.errors import InputError
 from model.inference import load_encoder
 from model.items import ITEM_SCHEMA
 from model.run import (
+    CHECKPOINTS,
     MAX_HISTORIES,
+    describe_run,
     git_revision,
+    read_finished_run,
     read_run,
     read_run_manifest,
+    require_free,
     write_encoder,
     write_run,
 )
@@ -115,3 +119,33 @@ def test_an_encoder_comes_back_as_it_was_whatever_its_memory_order(tmp_path: Pat
 
     np.testing.assert_array_equal(encoder.item_vectors, vectors)
     np.testing.assert_array_equal(encoder.hyper_categories, vectors[::2])
+
+
+def test_every_run_says_what_it_is_of(tmp_path: Path) -> None:
+    told = describe_run("opal", tmp_path / "data", {"users": 3})
+
+    assert told.pop("created").endswith("+00:00")
+    assert told == {
+        "model": "opal",
+        "dataset": {"name": "data", "path": str((tmp_path / "data").resolve()), "users": 3},
+    }
+
+
+def test_a_finished_run_of_another_model_is_another_run(tmp_path: Path) -> None:
+    write_run(tmp_path, manifest={"model": "pop"}, catalog=CATALOG, histories=[])
+
+    assert read_finished_run(tmp_path, "pop") == read_run_manifest(tmp_path)
+    with pytest.raises(InputError, match="holds a finished run of pop, not of opal; choose"):
+        read_finished_run(tmp_path, "opal")
+
+
+def test_only_an_unfinished_training_may_be_gone_on_with(run_path: Path, tmp_path: Path) -> None:
+    for resume in (False, True):
+        with pytest.raises(InputError, match="holds a finished run already"):
+            require_free(run_path, resume=resume)
+        require_free(tmp_path / "new", resume=resume)
+    (run_path / "run.json").unlink()
+    (run_path / CHECKPOINTS).mkdir()
+    require_free(run_path, resume=True)
+    with pytest.raises(InputError, match="holds an unfinished training; pass --resume"):
+        require_free(run_path, resume=False)

@@ -1,38 +1,44 @@
 """The schedule of both stages: what is kept, when it ends, and going on after a break."""
 
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+import model.training
+from model import recipe as recipes
 from model.checkpoint import load_checkpoint
-from model.config import LossWeights, TrainingConfig
+from model.config import LossWeights, Recipe, TrainingConfig
 from model.dataset import Dataset, prepare
 from model.errors import InputError
 from model.evaluation import evaluate
-from model.histories import TrainingBatch
-from model.losses import (
-    hard_assignment,
-    orthogonality_loss,
-    uniformity_loss,
-    unique_loss,
-)
-from model.objective import training_loss
+from model.interruption import Stopped
+from model.learner import LATEST
 from model.opal import OpalEncoder, Stage
-from model.training import LATEST, STAGES, Training, evaluate_encoder
+from model.progress import Progress
+from model.recipe import new_encoder
+from model.training import STAGES, Training, evaluate_encoder
+from model.training_log import TrainingLog
 
-CONFIG = TrainingConfig(
-    k=3, dim=8, batch_size=16, eval_every=5, patience=2, max_steps=20, max_len=10
-)
+SMALL: dict[str, Any] = {
+    "k": 3,
+    "dim": 8,
+    "batch_size": 16,
+    "eval_every": 5,
+    "patience": 2,
+    "max_steps": 20,
+    "max_len": 10,
+}
+CONFIG = TrainingConfig(**SMALL)
 NO_OTHER_LOSSES = LossWeights(orthogonality=0, uniformity=0, unique=0)
 
 
 class Recorded(Training):
-    """A training that keeps what happened at each step, and can be interrupted at one."""
+    """A training that keeps what happened at each step, and can be interrupted before one."""
 
     interrupt_at = -1
     steps = 0
@@ -42,13 +48,18 @@ class Recorded(Training):
         self.weights: list[Tensor] = []
         self.at_hand_over: list[dict[str, Tensor]] = []
 
-    def _train_step(self) -> float:
-        if self.steps == self.interrupt_at:
-            raise KeyboardInterrupt
-        self.steps += 1
-        loss = super()._train_step()
-        self.weights.append(self.encoder.item_table.detach().clone())
-        return loss
+    def _advance(self, progress: Progress, log: TrainingLog) -> None:
+        if self.steps == self.interrupt_at and not self._validation_is_due():
+            self.interrupt()
+        step = self.learner.step
+        super()._advance(progress, log)
+        if self.learner.step > step:
+            self.steps += 1
+            self.weights.append(self.encoder.item_table.detach().clone())
+
+    def interrupt(self) -> None:
+        """Die as by SIGKILL: nothing is saved."""
+        raise KeyboardInterrupt
 
     def _begin_stage(self, stage: Stage) -> None:
         for after in (False, True):
@@ -58,8 +69,11 @@ class Recorded(Training):
             self.at_hand_over.append(state)
 
 
-def batch_of(dataset: Dataset) -> TrainingBatch:
-    return Training(dataset, CONFIG, Path("unused"))._sampler.draw(np.random.default_rng(0))
+class Signalled(Recorded):
+    """A training that gets SIGTERM while it takes a step."""
+
+    def interrupt(self) -> None:
+        self._runtime.interruption.handle(signal.SIGTERM, None)
 
 
 def encoder_of(dataset: Dataset) -> OpalEncoder:
@@ -71,47 +85,6 @@ def encoder_of(dataset: Dataset) -> OpalEncoder:
 
 def kept(folder: Path) -> dict[Stage, tuple[dict[str, Tensor], dict[str, Any]]]:
     return {stage: load_checkpoint(folder, stage) for stage in STAGES}
-
-
-@pytest.mark.parametrize("stage", STAGES)
-def test_the_loss_is_the_weighted_sum_of_all_its_terms(dataset: Dataset, stage: Stage) -> None:
-    encoder, batch = encoder_of(dataset), batch_of(dataset)
-
-    def loss(weights: LossWeights) -> float:
-        config = replace(CONFIG, loss_weights=weights)
-        return training_loss(encoder, batch, stage, config).item()
-
-    with torch.no_grad():
-        encoded = encoder(torch.from_numpy(batch.histories), stage)
-        a, is_item = encoded.assignment, encoded.is_item
-        orthogonality = orthogonality_loss(encoder.hyper_categories()).item()
-        uniformity = uniformity_loss(a, is_item).item()
-        unique = unique_loss(a, is_item).item() if stage == "hard" else 0.0
-        if stage == "hard":
-            uniformity += uniformity_loss(hard_assignment(a), is_item).item()
-    future = loss(NO_OTHER_LOSSES)
-
-    assert min(future, orthogonality, uniformity) > 0
-    expected = future + 7 * orthogonality + 5 * uniformity + 3 * unique
-    assert loss(LossWeights(orthogonality=7, uniformity=5, unique=3)) == pytest.approx(
-        expected, rel=1e-5
-    )
-
-
-@pytest.mark.parametrize("stage", STAGES)
-def test_future_item_prediction_is_its_equation(dataset: Dataset, stage: Stage) -> None:
-    encoder, batch = encoder_of(dataset), batch_of(dataset)
-    config = replace(CONFIG, temperature=0.3, loss_weights=NO_OTHER_LOSSES)
-    with torch.no_grad():
-        z = encoder(torch.from_numpy(batch.histories), stage).interests.numpy().astype(float)
-        e = encoder.item_embeddings().numpy().astype(float)
-
-    losses = []
-    for user, positive in enumerate(batch.positives):
-        negatives = batch.negatives[batch.is_negative[user]]
-        scores = (z[user] @ e[[positive, *negatives]].T).max(0) / 0.3
-        losses.append(np.log(np.exp(scores).sum()) - scores[0])
-    assert training_loss(encoder, batch, stage, config).item() == pytest.approx(np.mean(losses))
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -145,7 +118,7 @@ def test_both_stages_are_validated_and_kept(dataset: Dataset, tmp_path: Path) ->
         best = max(points, key=lambda point: point["valid_recall@50"])
         assert state["step"] == best["step"]
         assert state["metrics"]["recall@50"] == best["valid_recall@50"]
-        encoder = encoder_of(dataset)
+        encoder = new_encoder(dataset, CONFIG, dataset.train_end)
         encoder.load_state_dict(tensors)
         assert evaluate_encoder(encoder, dataset.valid, stage, 10) == state["metrics"]
         assert training.load_best(stage) == best["step"]
@@ -210,30 +183,76 @@ def test_what_is_kept_is_the_moving_average_of_the_weights(
     torch.testing.assert_close(best["item_table"], average)
 
 
-# A soft stage has 20 steps here, validated at 5, 10 …; 12 lies between two, 20 is its end.
-@pytest.mark.parametrize("interrupt_at", [0, 3, 5, 12, 20, 27])
-def test_an_interrupted_training_goes_on_as_if_nothing_had_been(
-    dataset: Dataset, tmp_path: Path, interrupt_at: int
-) -> None:
-    config = replace(CONFIG, patience=9)
-    undisturbed = Training(dataset, config, tmp_path / "undisturbed")
-    undisturbed.run()
-
-    interrupted = Recorded(dataset, config, tmp_path / "interrupted")
-    interrupted.interrupt_at = interrupt_at
-    with pytest.raises(KeyboardInterrupt):
-        interrupted.run()
-    resumed = Training(dataset, config, tmp_path / "interrupted")
-    resumed.resume()
-    resumed.run()
-
-    assert resumed.curve == undisturbed.curve
+def assert_same_outcome(one: Path, other: Path) -> None:
+    """Assert that two folders hold checkpoints that are equal to the last bit."""
     for name in (*STAGES, LATEST):
-        mine, my_state = load_checkpoint(tmp_path / "interrupted", name)
-        theirs, their_state = load_checkpoint(tmp_path / "undisturbed", name)
+        mine, my_state = load_checkpoint(one, name)
+        theirs, their_state = load_checkpoint(other, name)
         assert {**my_state, "tensors": ""} == {**their_state, "tensors": ""}
         assert mine.keys() == theirs.keys()
         assert all(torch.equal(mine[tensor], theirs[tensor]) for tensor in mine)
+
+
+@pytest.fixture(params=["dense", "sparse", "paper"])
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What differs in the state that a step leaves: sparse item table, no moving average."""
+    if request.param == "sparse":
+        monkeypatch.setattr(recipes, "DENSE_ITEMS", 10)
+    return str(request.param)
+
+
+# A soft stage has 20 steps here, validated at 5, 10 …; 12 lies between two, 20 is its end.
+@pytest.mark.parametrize(
+    ("how", "interrupt_at"),
+    [
+        *[(Recorded, step) for step in (3, 5, 12, 20, 27)],
+        *[(Signalled, step) for step in (0, 4, 12, 19, 27)],
+    ],
+)
+def test_an_interrupted_training_goes_on_as_if_nothing_had_been(
+    dataset: Dataset, tmp_path: Path, how: type[Recorded], interrupt_at: int, kind: str
+) -> None:
+    recipe: Recipe = "paper" if kind == "paper" else "default"
+    config = TrainingConfig.for_recipe(recipe, {**SMALL, "patience": 9})
+    undisturbed = Training(dataset, config, tmp_path / "undisturbed")
+    assert undisturbed.encoder.sparse_gradients == (kind == "sparse")
+    undisturbed.run()
+
+    interrupted = how(dataset, config, tmp_path / "interrupted")
+    interrupted.interrupt_at = interrupt_at
+    with pytest.raises((KeyboardInterrupt, Stopped)):
+        interrupted.run()
+    resumed = Training(dataset, config, tmp_path / "interrupted")
+    resumed.resume()
+    if how is Signalled:
+        assert resumed.learner.step == interrupt_at % 20 + 1, "not one step is lost"
+    resumed.run()
+
+    assert resumed.curve == undisturbed.curve
+    assert_same_outcome(tmp_path / "interrupted", tmp_path / "undisturbed")
+
+
+def test_a_training_stopped_in_a_validation_begins_with_it_again(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    undisturbed = Training(dataset, CONFIG, tmp_path / "undisturbed")
+    undisturbed.run()
+
+    stopped = Training(dataset, CONFIG, tmp_path / "stopped")
+    with monkeypatch.context() as patched:
+        interruption = stopped._runtime.interruption
+        patched.setattr(
+            model.training, "evaluate", lambda *_: interruption.handle(signal.SIGTERM, None)
+        )
+        with pytest.raises(Stopped):
+            stopped.run()
+    resumed = Training(dataset, CONFIG, tmp_path / "stopped")
+    resumed.resume()
+    assert (resumed.learner.step, resumed.learner.counted, resumed.curve) == (5, 5, [])
+    resumed.run()
+
+    assert resumed.curve == undisturbed.curve
+    assert_same_outcome(tmp_path / "stopped", tmp_path / "undisturbed")
 
 
 def test_patience_that_is_spent_stays_spent_over_an_interruption(
@@ -279,12 +298,45 @@ def test_other_data_do_not_resume(dataset: Dataset, tmp_path: Path) -> None:
         Training(other, CONFIG, tmp_path).resume()
 
 
-def test_a_loss_that_is_no_number_stops_the_training(dataset: Dataset, tmp_path: Path) -> None:
+def test_a_loss_that_is_no_number_stops_the_training_at_its_step(
+    dataset: Dataset, tmp_path: Path
+) -> None:
     training = Training(dataset, replace(CONFIG, temperature=1e-39), tmp_path)
 
-    with pytest.raises(InputError, match=r"the loss is nan at step 5 of the soft stage; lower"):
+    with pytest.raises(InputError, match=r"the loss is nan at step 1 of the soft stage; lower"):
         training.run()
     assert not list(tmp_path.iterdir()), "what is no number is not kept"
+
+
+def test_a_loss_that_becomes_no_number_later_stops_the_training_there(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    class Spoilt(Recorded):
+        def interrupt(self) -> None:
+            torch.nn.init.constant_(self.encoder.hyper_table, torch.nan)
+
+    training = Spoilt(dataset, CONFIG, tmp_path)
+    training.interrupt_at = 7
+
+    with pytest.raises(InputError, match="the loss is nan at step 8 of the soft stage"):
+        training.run()
+    assert load_checkpoint(tmp_path, LATEST)[1]["step"] == 5
+
+
+def test_a_collapse_stops_the_training_and_names_the_step(dataset: Dataset, tmp_path: Path) -> None:
+    class Collapsing(Recorded):
+        def interrupt(self) -> None:
+            with torch.no_grad():
+                self.encoder.hyper_table[:] = self.encoder.item_embeddings().mean(0)
+                self.encoder.hyper_table[1:] *= -1
+
+    training = Collapsing(dataset, replace(CONFIG, learning_rate=1e-30, averaging=0.0), tmp_path)
+    training.interrupt_at = 7
+
+    with pytest.raises(
+        InputError, match=r"collapsed by step 10 of the soft stage: one holds \d+\.\d% of the int"
+    ):
+        training.run()
 
 
 def test_a_log_without_validation_targets_is_refused(tmp_path: Path) -> None:

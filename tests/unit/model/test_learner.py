@@ -1,0 +1,106 @@
+"""Steps, the losses counted over them, and what has to be equal to go on."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from model import objective
+from model.config import TrainingConfig
+from model.dataset import Dataset
+from model.errors import InputError
+from model.learner import TOTAL, Learner
+from model.opal import Stage
+from model.parallel import Processes
+from model.runtime import Runtime
+
+CONFIG = TrainingConfig(k=3, dim=8, batch_size=16, max_len=10)
+
+
+def learner_of(dataset: Dataset, *, stage: Stage = "soft") -> Learner:
+    learner = Learner(dataset, CONFIG, dataset.train_end, Runtime())
+    learner.stage = stage
+    return learner
+
+
+@pytest.mark.parametrize("stage", ["soft", "hard"])
+def test_losses_are_means_since_they_were_last_taken(dataset: Dataset, stage: Stage) -> None:
+    one_by_one, together = learner_of(dataset, stage=stage), learner_of(dataset, stage=stage)
+    taken = []
+    for _ in range(5):
+        one_by_one.take_step()
+        taken.append(one_by_one.take_losses())
+        together.take_step()
+        if together.step == 2:
+            together.take_losses()
+    means = together.take_losses()
+
+    names = {TOTAL, "future_item", "orthogonality", "uniformity"}
+    assert set(means) == (names if stage == "soft" else names | {"unique"})
+    for name, mean in means.items():
+        assert mean == pytest.approx(sum(losses[name] for losses in taken[2:]) / 3)
+    assert means[TOTAL] == pytest.approx(
+        sum(mean for name, mean in means.items() if name != TOTAL), rel=1e-5
+    )
+
+
+def test_a_checkpoint_of_several_processes_is_not_for_one(dataset: Dataset, tmp_path: Path) -> None:
+    class Two(Processes):
+        def gather(self, value: Any) -> list[Any]:
+            return [value, value]
+
+    learner = Learner(dataset, CONFIG, dataset.train_end, Runtime(processes=Two()))
+    learner.save(tmp_path, {})
+
+    with pytest.raises(
+        InputError,
+        match=r"made by 2 process\(es\), now there are 1; resume with torchrun --nproc-per-node 2",
+    ):
+        learner_of(dataset).load(tmp_path)
+
+
+def test_a_batch_that_cannot_be_shared_is_refused(dataset: Dataset) -> None:
+    runtime = Runtime(processes=Processes(0, 3))
+
+    with pytest.raises(InputError, match="--batch-size is 16; expected a multiple of the 3 proc"):
+        Learner(dataset, CONFIG, dataset.train_end, runtime)
+
+
+def test_the_other_processes_draw_other_batches(dataset: Dataset) -> None:
+    first, second = (
+        Learner(dataset, CONFIG, dataset.train_end, Runtime(processes=Processes(rank)))
+        for rank in (0, 1)
+    )
+    second.encoder.load_state_dict(first.encoder.state_dict())
+    for learner in (first, second):
+        learner.take_step()
+
+    assert first.take_losses() != second.take_losses()
+
+
+@pytest.mark.parametrize("stage", ["soft", "hard"])
+def test_products_in_half_precision_leave_losses_and_weights_single(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch, stage: Stage
+) -> None:
+    # As on a GPU, which is not here.
+    full, half = learner_of(dataset, stage=stage), learner_of(dataset, stage=stage)
+    full.take_step()
+    monkeypatch.setattr(
+        objective, "mixed_precision", lambda _: torch.autocast("cpu", dtype=torch.bfloat16)
+    )
+    half.take_step()
+    losses, exact = half.take_losses(), full.take_losses()
+
+    assert losses != exact
+    assert losses == pytest.approx(exact, rel=0.02, abs=0.01)
+    assert {value.dtype for value in half.encoder.parameters()} == {torch.float32}
+
+
+def test_a_step_back_in_the_settings_is_named(dataset: Dataset, tmp_path: Path) -> None:
+    learner_of(dataset).save(tmp_path, {})
+    other = Learner(dataset, replace(CONFIG, seed=5), dataset.train_end, Runtime())
+
+    with pytest.raises(InputError, match=r"other settings \(--seed is 5, was 0\)"):
+        other.load(tmp_path)
