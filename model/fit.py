@@ -33,7 +33,8 @@ from model.run import (
     write_run,
 )
 from model.runtime import Runtime
-from model.training import SELECT_BY, STAGES, Training, evaluate_encoder, learned_terms
+from model.training import SELECT_BY, STAGES, Training
+from model.validation import evaluate_encoder, learned_terms
 from model.yardstick_run import remake_baseline
 
 MODEL = "opal"

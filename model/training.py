@@ -13,21 +13,16 @@ to stop, after any step. On a CPU what follows is what would have come undisturb
 
 import logging
 import signal
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from model.checkpoint import load_checkpoint, save_checkpoint
 from model.config import TrainingConfig
-from model.dataset import Dataset, Sequences
+from model.dataset import Dataset
 from model.errors import InputError
-from model.evaluation import Metrics, evaluate
-from model.histories import pad_histories
+from model.evaluation import Metrics
 from model.interruption import Stopped
 from model.learner import TOTAL, Learner
 from model.opal import OpalEncoder, Stage
@@ -35,6 +30,7 @@ from model.progress import Progress, show_progress
 from model.recipe import LENGTHS, steps_between_validations, training_length
 from model.runtime import Runtime
 from model.training_log import TrainingLog, open_log
+from model.validation import evaluate_encoder, hyper_category_shares, learned_terms
 
 STAGES: tuple[Stage, ...] = ("soft", "hard")
 SELECT_BY = "recall@50"
@@ -45,32 +41,6 @@ VALIDATION_USERS = 4096
 COLLAPSED_SHARE = 0.99
 
 logger = logging.getLogger(__name__)
-
-
-@torch.no_grad()
-def evaluate_encoder(
-    encoder: OpalEncoder, sequences: Sequences, stage: Stage, max_len: int
-) -> Metrics:
-    """Evaluate an encoder in training on a data set's validation or test part."""
-    device = encoder.item_table.device
-
-    def encode(histories: Sequence[NDArray[np.int64]]) -> Tensor:
-        ends = np.cumsum([len(history) for history in histories])
-        begins = np.concatenate(([0], ends[:-1]))
-        padded = pad_histories(np.concatenate(histories), np.maximum(begins, ends - max_len), ends)
-        interests: Tensor = encoder(torch.from_numpy(padded).to(device), stage).interests
-        return interests
-
-    return evaluate(encode, encoder.item_embeddings(), sequences.histories, sequences.targets)
-
-
-def learned_terms(encoder: OpalEncoder) -> dict[str, float]:
-    """Return what an encoder has learned besides vectors and matrices: τ of scores, ρ, γ."""
-    return {
-        "temperature": encoder.score_temperature.item(),
-        "recency": encoder.recency.item(),
-        "evolution": encoder.evolution.item(),
-    }
 
 
 class Training:
@@ -275,7 +245,7 @@ class Training:
     def _measure(self) -> tuple[Metrics, list[float]]:
         """Validate the averaged weights; return the metrics and each hyper-category's share."""
         encoder = self.learner.averaged()
-        shares = self._shares(encoder)
+        shares = hyper_category_shares(encoder, self._validation.histories)
         if max(shares) > COLLAPSED_SHARE and self._items_could_differ():
             raise InputError(
                 f"the hyper-categories collapsed by step {self.learner.step} of the "
@@ -285,17 +255,6 @@ class Training:
         length = training_length(self._config)
         metrics = evaluate_encoder(encoder, self._validation, self.learner.stage, length)
         return metrics, shares
-
-    @torch.no_grad()
-    def _shares(self, encoder: OpalEncoder) -> list[float]:
-        """Share of the validation histories' interactions that each hyper-category holds."""
-        rows = torch.from_numpy(np.concatenate(self._validation.histories))
-        vectors = encoder.embed(rows.to(encoder.item_table.device))
-        hyper_category = (vectors @ encoder.hyper_categories().T).argmax(1)
-        shares: list[float] = (
-            hyper_category.bincount(minlength=self._config.k) / len(rows)
-        ).tolist()
-        return shares
 
     def _items_could_differ(self) -> bool:
         """Tell whether there is more than one hyper-category, and enough items for each."""

@@ -8,7 +8,7 @@ import pytest
 
 SCRIPT = Path(__file__).parents[3] / "deploy" / "train-and-publish.sh"
 
-TRAINING = "model train demo/dataset --out demo/run --resume --k 4 --max-len 30"
+TRAINING = "model train demo/dataset --out demo/run --resume"
 
 # Notes the command line, then leaves what the real command would leave. Fails at the step FAIL_AT;
 # at the step STOP_AT, it is stopped by a signal and has nothing to leave.

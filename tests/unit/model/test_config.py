@@ -87,8 +87,8 @@ def test_the_paper_recipe_has_the_values_of_the_paper() -> None:
     assert paper.n_negatives is None  # as many as sequences: see test_recipe.py
     assert paper.loss_weights == LossWeights(orthogonality=10, uniformity=1, unique=1)
     assert paper.evolution == 0.5
-    # What the paper does not have is off.
-    assert (paper.sharing, paper.history_dropout, paper.averaging) == (0, 0, 0)
+    # What the paper does not have is off, but for the average that is validated and kept.
+    assert (paper.sharing, paper.history_dropout) == (0, 0)
     learned = (paper.learn_temperature, paper.learn_recency, paper.learn_evolution)
     assert not any(learned)
 

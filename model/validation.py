@@ -1,0 +1,55 @@
+"""What is looked at in an encoder in training: how good it is, and what it has learned."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from model.arrays import Rows
+from model.dataset import Sequences
+from model.evaluation import Metrics, evaluate
+from model.histories import pad_histories
+from model.opal import OpalEncoder, Stage
+
+
+@torch.no_grad()
+def evaluate_encoder(
+    encoder: OpalEncoder, sequences: Sequences, stage: Stage, max_len: int
+) -> Metrics:
+    """Evaluate an encoder in training on a data set's validation or test part."""
+    device = encoder.item_table.device
+
+    def encode(histories: Sequence[Rows]) -> Tensor:
+        ends = np.cumsum([len(history) for history in histories])
+        begins = np.concatenate(([0], ends[:-1]))
+        padded = pad_histories(np.concatenate(histories), np.maximum(begins, ends - max_len), ends)
+        interests: Tensor = encoder(torch.from_numpy(padded).to(device), stage).interests
+        return interests
+
+    return evaluate(encode, encoder.item_embeddings(), sequences.histories, sequences.targets)
+
+
+def learned_terms(encoder: OpalEncoder) -> dict[str, float]:
+    """Return what an encoder has learned besides vectors and matrices: τ of scores, ρ, γ."""
+    return {
+        "temperature": encoder.score_temperature.item(),
+        "recency": encoder.recency.item(),
+        "evolution": encoder.evolution.item(),
+    }
+
+
+@torch.no_grad()
+def hyper_category_shares(encoder: OpalEncoder, histories: Sequence[Rows]) -> list[float]:
+    """Return the share of all interactions that each hyper-category holds.
+
+    Args:
+        encoder: The encoder.
+        histories: Item rows, one int64 array per user.
+    """
+    rows = torch.from_numpy(np.concatenate(histories)).to(encoder.item_table.device)
+    hyper_categories = encoder.hyper_categories()
+    hyper_category = (encoder.embed(rows) @ hyper_categories.T).argmax(1)
+    held = hyper_category.bincount(minlength=len(hyper_categories))
+    shares: list[float] = (held / len(rows)).tolist()
+    return shares

@@ -1,0 +1,57 @@
+"""How an encoder in training is measured."""
+
+import numpy as np
+import pytest
+import torch
+
+from model.dataset import Dataset
+from model.evaluation import evaluate
+from model.opal import OpalEncoder, Stage
+from model.training import STAGES
+from model.validation import evaluate_encoder, hyper_category_shares, learned_terms
+
+
+def encoder_of(dataset: Dataset) -> OpalEncoder:
+    torch.manual_seed(3)
+    encoder = OpalEncoder(n_items=dataset.n_items, n_interests=3, dim=8, temperature=0.1)
+    torch.nn.init.normal_(encoder.hyper_table)  # not orthogonal: every loss has something to say
+    return encoder
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("max_len", [1, 3, 100])
+def test_an_encoder_in_training_is_evaluated_user_by_user_alike(
+    dataset: Dataset, stage: Stage, max_len: int
+) -> None:
+    encoder = encoder_of(dataset)
+    with torch.no_grad():
+        one_by_one = torch.cat(
+            [
+                encoder(torch.from_numpy(history[-max_len:])[None], stage).interests
+                for history in dataset.test.histories
+            ]
+        )
+        vectors = encoder.item_embeddings()
+    expected = evaluate(lambda _: one_by_one, vectors, dataset.test.histories, dataset.test.targets)
+
+    assert evaluate_encoder(encoder, dataset.test, stage, max_len) == pytest.approx(expected)
+
+
+def test_shares_are_those_of_interactions_not_of_items(dataset: Dataset) -> None:
+    encoder = encoder_of(dataset)
+    with torch.no_grad():
+        nearest = (encoder.item_embeddings() @ encoder.hyper_categories().T).argmax(1).numpy()
+    histories = [np.array([0, 0, 0, 1]), np.array([2])]
+    expected = np.bincount(nearest[[0, 0, 0, 1, 2]], minlength=3) / 5
+
+    assert hyper_category_shares(encoder, histories) == pytest.approx(expected.tolist())
+
+
+def test_learned_terms_are_those_of_the_equations() -> None:
+    encoder = OpalEncoder(
+        n_items=5, n_interests=2, dim=4, temperature=0.05, score_temperature=0.3, evolution=0.2
+    )
+
+    assert learned_terms(encoder) == pytest.approx(
+        {"temperature": 0.3, "recency": 0.0, "evolution": 0.2}
+    )
