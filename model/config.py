@@ -5,6 +5,7 @@ describes and its authors ran (OPAL.md); ``default`` is the same architecture tr
 (docs/recipe.md has the trials).
 """
 
+import argparse
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import Field, asdict, dataclass, field, fields
@@ -41,7 +42,7 @@ class LossWeights:
 
 def _switch(text: str) -> bool:
     if text not in ("on", "off"):
-        raise ValueError(text)
+        raise argparse.ArgumentTypeError(f"{text!r} is neither on nor off")
     return text == "on"
 
 

@@ -135,18 +135,7 @@ class Dataset:
         Raises:
             InputError: It is not such a folder, damaged, or of another format version.
         """
-        try:
-            summary = read_json_object(path / "dataset.json")
-        except (OSError, ValueError) as error:
-            raise InputError(
-                f"{path}: not a prepared data set ({error}); "
-                "make one with `python -m model prepare`"
-            ) from error
-        if summary.get("format_version") != FORMAT_VERSION:
-            raise InputError(
-                f"{path}: data set format {summary.get('format_version')}, this program reads "
-                f"{FORMAT_VERSION}; prepare it again"
-            )
+        summary = read_summary(path)
         try:
             columns = ["user", "item", "part"]
             rows = pl.read_parquet(path / "interactions.parquet", columns=columns)
@@ -205,6 +194,26 @@ class Dataset:
     def __repr__(self) -> str:
         """Show what it holds."""
         return f"<Dataset {self.path.name}: {self.n_users} users, {self.n_items} items>"
+
+
+def read_summary(path: Path) -> dict[str, Any]:
+    """Read ``dataset.json`` alone.
+
+    Raises:
+        InputError: See ``Dataset.open``.
+    """
+    try:
+        summary = read_json_object(path / "dataset.json")
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path}: not a prepared data set ({error}); make one with `python -m model prepare`"
+        ) from error
+    if summary.get("format_version") != FORMAT_VERSION:
+        raise InputError(
+            f"{path}: data set format {summary.get('format_version')}, this program reads "
+            f"{FORMAT_VERSION}; prepare it again"
+        )
+    return summary
 
 
 def _write_log(parts: list[LogPart], min_weight: float, path: Path) -> pl.LazyFrame:

@@ -13,7 +13,7 @@ from model.baselines.measuring import measure
 from model.baselines.names import YARDSTICKS
 from model.baselines.yardsticks import choose_yardsticks, measure_yardsticks
 from model.config import TrainingConfig
-from model.dataset import Dataset
+from model.dataset import Dataset, read_summary
 from model.errors import InputError
 from model.evaluation import Metrics, evaluate
 from model.files import sync
@@ -95,7 +95,7 @@ def fit(
         Stopped: A signal came; what has to be there to resume is saved.
     """
     runtime = runtime or Runtime()
-    finished = runtime.lead(lambda: _look_into(out, config, fit_on, resume=resume))
+    finished = runtime.lead(lambda: _look_into(dataset_path, out, config, fit_on, resume=resume))
     if finished is not None:
         return finished
     dataset = Dataset.open(dataset_path)
@@ -123,18 +123,20 @@ def fit(
 
 
 def _look_into(
-    out: Path, config: TrainingConfig, fit_on: FitOn, *, resume: bool
+    dataset_path: Path, out: Path, config: TrainingConfig, fit_on: FitOn, *, resume: bool
 ) -> dict[str, Any] | None:
     """Return the finished run that is to be left as it is, None where there is work to do."""
     if resume and (out / RUN_FILE).exists():
-        return _finished_run(out, config, fit_on)
+        return _finished_run(dataset_path, out, config, fit_on)
     require_free(out, resume=resume)
     return None
 
 
-def _finished_run(out: Path, config: TrainingConfig, fit_on: FitOn) -> dict[str, Any]:
+def _finished_run(
+    dataset_path: Path, out: Path, config: TrainingConfig, fit_on: FitOn
+) -> dict[str, Any]:
     """Return what a finished run holds, if it is the one that was asked for."""
-    manifest = read_finished_run(out, MODEL)
+    manifest = read_finished_run(out, MODEL, read_summary(dataset_path))
     before = manifest.get("hyper_parameters")
     differences = config.differences(before if isinstance(before, dict) else {})
     # A run of an earlier version does not say, and knew one way only.

@@ -15,6 +15,9 @@ from model.opal import PADDING
 
 PAPERS_MIN_CUT = 3
 
+MAX_POSITIVES = 150
+"""Of one user in one batch: a few users with thousands of interactions must not make its cost."""
+
 
 @dataclass(frozen=True)
 class TrainingBatch:
@@ -64,8 +67,9 @@ class BatchSampler:
         batch_size: B.
         negatives: Draws what the batch shares.
         min_cut: Interactions before the cut at least, where there are more.
-        horizon: All that lies within this share of the user's sequence after the cut (one
-            interaction at least) is positive; None: one item drawn from all after the cut.
+        horizon: All that lies within this share of the user's sequence after the cut is positive
+            (one interaction at least, ``MAX_POSITIVES`` at most); None: one item drawn from all
+            after the cut.
         history_dropout: Share of a history's interactions that is dropped at random; one at
             least stays.
 
@@ -143,7 +147,8 @@ class BatchSampler:
         """Return the user and the position of each positive."""
         if self._horizon is None:
             return np.arange(len(cut)), random.integers(cut, end)
-        reach = np.maximum(1, np.ceil((end - begin) * self._horizon).astype(np.int64))
+        reach = np.ceil((end - begin) * self._horizon).astype(np.int64)
+        reach = np.clip(reach, 1, MAX_POSITIVES)
         return ragged_ranges(cut, np.minimum(end, cut + reach))
 
     def _draw_histories(

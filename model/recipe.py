@@ -1,5 +1,7 @@
 """What a configuration makes of a data set: encoder, batches, optimisers, intervals."""
 
+import logging
+
 import numpy as np
 import torch
 
@@ -26,6 +28,8 @@ DENSE_ITEMS = 50_000
 """Above, a step must not touch the whole item table: sparse gradients, row-wise optimiser."""
 
 _FEWEST_STEPS, _MOST_STEPS = 50, 1000  # between validations, where an epoch is shorter or longer
+
+logger = logging.getLogger(__name__)
 
 
 def new_encoder(dataset: Dataset, config: TrainingConfig, end: Rows) -> OpalEncoder:
@@ -104,6 +108,11 @@ def new_optimizers(encoder: OpalEncoder, config: TrainingConfig) -> list[torch.o
     optimizers: list[torch.optim.Optimizer] = []
     if encoder.sparse_gradients:
         learned = [value for value in learned if value is not encoder.item_table]
+        if config.weight_decay:
+            logger.warning(
+                "--weight-decay does not reach the item vectors of so large a catalog: their "
+                "optimiser is row-wise"
+            )
         optimizers.append(torch.optim.SparseAdam([encoder.item_table], lr=config.learning_rate))
     adam = torch.optim.Adam(
         learned, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True

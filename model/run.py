@@ -98,21 +98,27 @@ def read_run_manifest(path: Path) -> dict[str, Any]:
     return manifest
 
 
-def read_finished_run(path: Path, model: str) -> dict[str, Any]:
+def read_finished_run(path: Path, model: str, summary: dict[str, Any]) -> dict[str, Any]:
     """Read ``run.json`` of a finished run that is to be left as it is.
 
     Args:
         path: Its folder.
         model: The model that was asked for.
+        summary: ``dataset.json`` of the data set that was asked for.
 
     Raises:
-        InputError: See ``read_run``; or it is a run of another model.
+        InputError: See ``read_run``; or it is a run of another model, or on another data set.
     """
     manifest = read_run_manifest(path)
     if manifest.get("model") != model:
         raise InputError(
             f"{path}: holds a finished run of {manifest.get('model')}, not of {model}; "
             "choose another --out"
+        )
+    trained_on = manifest.get("dataset")
+    if not isinstance(trained_on, dict) or {**trained_on, **summary} != trained_on:
+        raise InputError(
+            f"{path}: holds a run finished on another data set; choose another --out, or remove it"
         )
     return manifest
 

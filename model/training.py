@@ -16,8 +16,6 @@ import signal
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from model.checkpoint import load_checkpoint, save_checkpoint
 from model.config import TrainingConfig
 from model.dataset import Dataset
@@ -79,8 +77,10 @@ class Training:
         if not dataset.valid.histories:
             raise InputError(
                 f"{dataset.path}: no user has a validation target; training cannot be stopped "
-                "at its best (users need 5 interactions for the split 'user')"
+                "at its best (the split 'user' needs users with 5 interactions, and a part of them "
+                "that holds items new to the user)"
             )
+        self._interactions = dataset.catalog["interactions"].to_numpy()
         self._validation = dataset.valid.sample(VALIDATION_USERS)
         self.learner = Learner(dataset, config, dataset.train_end, self._runtime)
         self._eval_every = steps_between_validations(config, self.learner.n_users)
@@ -245,7 +245,7 @@ class Training:
     def _measure(self) -> tuple[Metrics, list[float]]:
         """Validate the averaged weights; return the metrics and each hyper-category's share."""
         encoder = self.learner.averaged()
-        shares = hyper_category_shares(encoder, self._validation.histories)
+        shares = hyper_category_shares(encoder, self._interactions)
         if max(shares) > COLLAPSED_SHARE and self._items_could_differ():
             raise InputError(
                 f"the hyper-categories collapsed by step {self.learner.step} of the "
@@ -258,8 +258,7 @@ class Training:
 
     def _items_could_differ(self) -> bool:
         """Tell whether there is more than one hyper-category, and enough items for each."""
-        k = self._config.k
-        return k > 1 and len(np.unique(np.concatenate(self._validation.histories))) > k
+        return 1 < self._config.k < len(self._interactions)
 
     def _save_latest(self) -> None:
         state = {

@@ -40,16 +40,16 @@ def learned_terms(encoder: OpalEncoder) -> dict[str, float]:
 
 
 @torch.no_grad()
-def hyper_category_shares(encoder: OpalEncoder, histories: Sequence[Rows]) -> list[float]:
+def hyper_category_shares(encoder: OpalEncoder, interactions: Rows) -> list[float]:
     """Return the share of all interactions that each hyper-category holds.
 
     Args:
         encoder: The encoder.
-        histories: Item rows, one int64 array per user.
+        interactions: How often each item of the catalog was interacted with.
+            Shape (n_items,), int64.
     """
-    rows = torch.from_numpy(np.concatenate(histories)).to(encoder.item_table.device)
     hyper_categories = encoder.hyper_categories()
-    hyper_category = (encoder.embed(rows) @ hyper_categories.T).argmax(1)
-    held = hyper_category.bincount(minlength=len(hyper_categories))
-    shares: list[float] = (held / len(rows)).tolist()
+    hyper_category = (encoder.item_embeddings() @ hyper_categories.T).argmax(1).cpu().numpy()
+    held = np.bincount(hyper_category, weights=interactions, minlength=len(hyper_categories))
+    shares: list[float] = (held / interactions.sum()).tolist()
     return shares

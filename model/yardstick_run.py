@@ -6,7 +6,7 @@ from typing import Any
 from model.baselines.baseline import Baseline
 from model.baselines.fitting import fit_baseline
 from model.baselines.measuring import measure_parts
-from model.dataset import Dataset
+from model.dataset import Dataset, read_summary
 from model.errors import InputError
 from model.files import new_folder
 from model.run import (
@@ -44,7 +44,7 @@ def fit_yardstick(
         InputError: The data do not allow it, or ``out`` holds something else.
     """
     if resume and (out / RUN_FILE).exists():
-        return _finished_run(out, name, hyper_parameters)
+        return _finished_run(dataset_path, out, name, hyper_parameters)
     require_free(out, resume=False)
     dataset = Dataset.open(dataset_path)
     baseline = fit_baseline(name, dataset, hyper_parameters)
@@ -71,9 +71,11 @@ def remake_baseline(run: Run, dataset: Dataset) -> Baseline:
     return fit_baseline(run.manifest["model"], dataset, before)
 
 
-def _finished_run(out: Path, name: str, hyper_parameters: dict[str, Any] | None) -> dict[str, Any]:
+def _finished_run(
+    dataset_path: Path, out: Path, name: str, hyper_parameters: dict[str, Any] | None
+) -> dict[str, Any]:
     """Return what a finished run holds, if it is the one that was asked for."""
-    manifest = read_finished_run(out, name)
+    manifest = read_finished_run(out, name, read_summary(dataset_path))
     before = manifest.get("hyper_parameters")
     if hyper_parameters is not None and hyper_parameters != before:
         raise InputError(

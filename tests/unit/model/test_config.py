@@ -1,5 +1,6 @@
 """What training can be told, and what it refuses to be told."""
 
+import argparse
 import json
 from dataclasses import fields, replace
 from typing import Any
@@ -133,7 +134,7 @@ def test_an_option_is_parsed_from_the_text_of_its_value_that_help_shows(
 
 @pytest.mark.parametrize("text", ["yes", "On", "1"])
 def test_a_switch_is_on_or_off(text: str) -> None:
-    with pytest.raises(ValueError, match=text):
+    with pytest.raises(argparse.ArgumentTypeError, match=f"'{text}' is neither on nor off"):
         TRAINING_OPTIONS["learn_recency"].parse(text)
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from model.errors import InputError
 from model.histories import (
+    MAX_POSITIVES,
     BatchSampler,
     TrainingBatch,
     pad_histories,
@@ -354,3 +355,19 @@ def test_a_batch_leaves_nothing_behind_for_the_next() -> None:
     later, first = (sampler.draw(np.random.default_rng(5)) for sampler in (used, fresh))
 
     assert np.array_equal(later.own_future, first.own_future)
+
+
+def test_a_very_long_user_has_a_bounded_number_of_positives() -> None:
+    sampler = BatchSampler(
+        items=np.arange(5000),
+        begin=np.array([0]),
+        end=np.array([5000]),
+        n_items=5000,
+        max_len=10,
+        batch_size=20,
+        negatives=EvenNegatives(5000, 10),
+        horizon=0.5,
+    )
+    batch = sampler.draw(np.random.default_rng(0))
+
+    assert np.bincount(batch.owners).max() == MAX_POSITIVES

@@ -132,11 +132,14 @@ def test_every_run_says_what_it_is_of(tmp_path: Path) -> None:
 
 
 def test_a_finished_run_of_another_model_is_another_run(tmp_path: Path) -> None:
-    write_run(tmp_path, manifest={"model": "pop"}, catalog=CATALOG, histories=[])
+    manifest = {"model": "pop", "dataset": {"name": "log", "users": 3}}
+    write_run(tmp_path, manifest=manifest, catalog=CATALOG, histories=[])
 
-    assert read_finished_run(tmp_path, "pop") == read_run_manifest(tmp_path)
+    assert read_finished_run(tmp_path, "pop", {"users": 3}) == read_run_manifest(tmp_path)
     with pytest.raises(InputError, match="holds a finished run of pop, not of opal; choose"):
-        read_finished_run(tmp_path, "opal")
+        read_finished_run(tmp_path, "opal", {"users": 3})
+    with pytest.raises(InputError, match="finished on another data set; choose another --out"):
+        read_finished_run(tmp_path, "pop", {"users": 4})
 
 
 def test_only_an_unfinished_training_may_be_gone_on_with(run_path: Path, tmp_path: Path) -> None:

@@ -41,10 +41,11 @@ def test_shares_are_those_of_interactions_not_of_items(dataset: Dataset) -> None
     encoder = encoder_of(dataset)
     with torch.no_grad():
         nearest = (encoder.item_embeddings() @ encoder.hyper_categories().T).argmax(1).numpy()
-    histories = [np.array([0, 0, 0, 1]), np.array([2])]
+    interactions = np.zeros(dataset.n_items, dtype=np.int64)
+    interactions[:3] = 3, 1, 1
     expected = np.bincount(nearest[[0, 0, 0, 1, 2]], minlength=3) / 5
 
-    assert hyper_category_shares(encoder, histories) == pytest.approx(expected.tolist())
+    assert hyper_category_shares(encoder, interactions) == pytest.approx(expected.tolist())
 
 
 def test_learned_terms_are_those_of_the_equations() -> None:
