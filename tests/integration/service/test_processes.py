@@ -161,6 +161,8 @@ def test_a_killed_worker_is_replaced_and_its_gauges_go(service: ServiceProcess) 
     before = service.metric(series)
     for _ in range(30):
         httpx.post(f"{service.url}/match", json=BODY).raise_for_status()
+    # A request is counted after its answer is sent, which a kill may come before.
+    wait_until(lambda: service.metric(series) == before + 30, what="the count of the last request")
     victim = min(service.worker_pids())
     os.kill(victim, signal.SIGKILL)
     wait_until(

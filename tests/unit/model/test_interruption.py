@@ -3,11 +3,20 @@
 import os
 import pickle
 import signal
+from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
 
 from model.interruption import Interruption, Stopped, listen
+
+
+@pytest.fixture(autouse=True)
+def sigint_as_at_a_terminal() -> Iterator[None]:
+    """What a shell starts in the background ignores SIGINT, and `listen` leaves it at that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def send(number: int) -> None:
