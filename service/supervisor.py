@@ -8,6 +8,8 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from multiprocessing import parent_process
 from pathlib import Path
 
@@ -40,7 +42,8 @@ class Worker(Process):
     def start(self) -> None:
         """Start the process."""
         self.started = time.monotonic()
-        super().start()
+        with _signals_held():
+            super().start()
 
     @property
     def server(self) -> uvicorn.Server:
@@ -218,6 +221,23 @@ class Pause:
             seconds = min(_FIRST_PAUSE * 2.0 ** (self._early_deaths - 1), _LONGEST_PAUSE)
         self.due = time.monotonic() + seconds
         return seconds
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Let SIGTERM and SIGINT act afterwards: a child started half ends with a traceback."""
+    came: list[int] = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:  # which the child is to inherit
+            signal.signal(number, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for late in came:
+            signal.raise_signal(late)
 
 
 def _stop_with_parent() -> None:
