@@ -95,6 +95,7 @@ def _manifest_content(
             "name": trained["model"],
             "stage": trained["stage"],
             "hyper_parameters": trained["hyper_parameters"],
+            "fit_on": trained.get("fit_on", "train"),  # a run of an earlier version does not say
         },
         "catalog": {"items": len(run.items), "dim": encoder.dim},
         "index": {

@@ -61,11 +61,12 @@ class FileEntry(_Part):
 
 
 class ModelEntry(_Part):
-    """The trained model."""
+    """The trained model; ``fit_on`` all: trained anew on everything after it was validated."""
 
     name: str
     stage: str
     hyper_parameters: dict[str, Any]
+    fit_on: str = "train"
 
 
 class CatalogEntry(_Part):

@@ -74,18 +74,25 @@ def _add_train(commands: Any) -> None:
     command.add_argument("--model", choices=("opal", *YARDSTICKS), default="opal")
     command.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
     # Steps are small: on two busy cores a second thread only waits (10 × slower, measured).
-    command.add_argument("--threads", type=int, default=1, help="threads of torch (default: 1)")
+    command.add_argument(
+        "--threads", type=_threads, default=1, help="threads of torch (default: 1)"
+    )
+    opal = command.add_argument_group("of --model opal, how it runs")
+    recipe = command.add_argument_group(
+        "of --model opal, what it learns by", "a recipe is a set of values for all of these"
+    )
+    ease = command.add_argument_group("of --model ease")
     for option in TRAINING_OPTIONS.values():
-        _add_model_option(command, option.name, option.parse, option.help)
+        _add_model_option(recipe, option.name, option.parse, option.help)
     _add_model_option(
-        command,
+        opal,
         "yardsticks",
         _yardsticks,
         "what else to measure on the data: pop,itemknn,ease, none, or auto, what costs little "
         "(default: auto)",
     )
     _add_model_option(
-        command,
+        opal,
         "fit_on",
         str,
         "all: when validation has chosen stage, steps and L, train anew on validation and test "
@@ -93,25 +100,25 @@ def _add_train(commands: Any) -> None:
         choices=("train", "all"),
     )
     _add_model_option(
-        command,
+        opal,
         "device",
         str,
         "auto: CUDA where there is a GPU (default: auto)",
         choices=("auto", "cpu", "cuda"),
     )
-    _add_model_option(command, "ease_l2", float, "λ of --model ease (default: 200)")
+    _add_model_option(ease, "ease_l2", float, "λ of --model ease (default: 200)")
     command.set_defaults(action=_train, describe=_describe_run)
 
 
 def _add_model_option(
-    command: Any,
+    group: Any,
     name: str,
     kind: Callable[[str], Any],
     text: str,
     choices: Sequence[str] | None = None,
 ) -> None:
     """Add an option that is absent where it is not given, so that a model can refuse it."""
-    command.add_argument(
+    group.add_argument(
         "--" + name.replace("_", "-"),
         dest=name,
         type=kind,
@@ -119,6 +126,13 @@ def _add_model_option(
         help=text,
         choices=choices,
     )
+
+
+def _threads(text: str) -> int:
+    """Parse ``--threads``."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}; expected a number from 1")
+    return int(text)
 
 
 def _yardsticks(text: str) -> tuple[str, ...] | None:
@@ -171,7 +185,7 @@ def _train(arguments: argparse.Namespace) -> Result:
     from model.memory import keep_freed_memory
     from model.runtime import open_runtime
 
-    torch.set_num_threads(max(1, arguments.threads))
+    torch.set_num_threads(arguments.threads)
     keep_freed_memory()
     with open_runtime(device) as runtime:
         leads = runtime.processes.leads
@@ -203,7 +217,7 @@ def _train_yardstick(arguments: argparse.Namespace, given: dict[str, Any]) -> Re
 
     from model.yardstick_run import fit_yardstick
 
-    torch.set_num_threads(max(1, arguments.threads))
+    torch.set_num_threads(arguments.threads)
     return fit_yardstick(
         arguments.dataset,
         arguments.out,

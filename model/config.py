@@ -97,11 +97,16 @@ class TrainingConfig:
         least=0.0,
         below=1.0,
     )
+    negatives: Literal["popular", "even"] = _option(
+        "popular",
+        "how shared negatives are drawn: by popularity and weighted for it, or evenly",
+        str,
+        choices=("popular", "even"),
+    )
     n_negatives: int | None = _option(
         None,
-        "N, shared negatives per step; not given: the whole catalog up to "
-        "4,096 items, above it 2,048 drawn by popularity and weighted for it (default), "
-        "B drawn evenly (paper)",
+        "N, shared negatives per step; not given: B of even ones; of popular ones 2,048, or the "
+        "whole catalog up to 4,096 items",
         int,
         least=1,
     )
@@ -192,6 +197,7 @@ _PAPER: dict[str, Any] = {
     "horizon": 1.0,
     "min_cut": 3,
     "history_dropout": 0.0,
+    "negatives": "even",
     "learn_temperature": False,
     "assignment_temperature": 0.1,
     "sharing": 0.0,

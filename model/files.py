@@ -63,7 +63,7 @@ def sweep_staging(folder: Path, *, name: str | None = None) -> None:
     for debris in folder.glob(f"{STAGING_PREFIX}*"):
         if re.fullmatch(re.escape(STAGING_PREFIX) + wanted, debris.name) is None:
             continue
-        with _locked(debris) as mine:
+        with locked(debris) as mine:
             if mine:
                 logging.getLogger(__name__).info("Removing %s, left by a writer that died", debris)
                 if debris.is_dir():
@@ -78,14 +78,14 @@ def _staging_folder(path: Path) -> Iterator[Path]:
     staging = path.parent / f"{STAGING_PREFIX}{path.name}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
     staging.mkdir()
     try:
-        with _locked(staging):
+        with locked(staging):
             yield staging
     finally:
         shutil.rmtree(staging, ignore_errors=True)  # not there any more where all went well
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[bool]:
+def locked(path: Path) -> Iterator[bool]:
     """Try to lock a file or folder; the system frees the lock when its holder dies.
 
     A process id would not tell: in containers they repeat.

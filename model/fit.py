@@ -1,6 +1,7 @@
 """From a prepared data set to a finished run: train, choose the stage, measure, write."""
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -11,7 +12,7 @@ from torch import Tensor
 from model import training_log
 from model.baselines.measuring import measure
 from model.baselines.names import YARDSTICKS
-from model.baselines.yardsticks import choose_yardsticks, measure_yardsticks
+from model.baselines.yardsticks import Choice, choose_yardsticks, measure_yardsticks
 from model.config import TrainingConfig
 from model.dataset import Dataset, read_summary
 from model.errors import InputError
@@ -24,6 +25,7 @@ from model.run import (
     CHECKPOINTS,
     RUN_FILE,
     Run,
+    claim,
     describe_run,
     read_finished_run,
     read_run,
@@ -33,8 +35,8 @@ from model.run import (
     write_run,
 )
 from model.runtime import Runtime
-from model.training import SELECT_BY, STAGES, Training
-from model.validation import evaluate_encoder, learned_terms
+from model.training import STAGES, Training
+from model.validation import evaluate_encoder, learned_terms, merit
 from model.yardstick_run import remake_baseline
 
 MODEL = "opal"
@@ -100,26 +102,15 @@ def fit(
         return finished
     dataset = Dataset.open(dataset_path)
     choice = choose_yardsticks(dataset, yardsticks)
-    chosen = _train(dataset, config, out, runtime, resume=resume)
-    if fit_on == "all":
-        chosen = _train_on_all(chosen, dataset, config, out, runtime, resume=resume)
-
-    def write() -> dict[str, Any]:
-        max_len = chosen.manifest["stages"][chosen.stage]["max_len"]
-        export_encoder(chosen.encoder, out / ENCODER_FILE, chosen.stage, max_len)
-        manifest = {
-            **describe_run(MODEL, dataset_path, dataset.summary),
-            "stage": chosen.stage,
-            "hyper_parameters": config.to_dict(),
-            "fit_on": fit_on,
-            **chosen.manifest,
-            **measure_yardsticks(dataset, choice),
-        }
-        histories = dataset.valid.histories
-        write_run(out, manifest=manifest, catalog=dataset.catalog, histories=histories)
-        return read_run_manifest(out)
-
-    return runtime.lead(write)
+    training = Training(
+        dataset, config, out / CHECKPOINTS, runtime, log_folder=out / training_log.FOLDER
+    )
+    with ExitStack() as claimed:
+        runtime.lead(lambda: claimed.enter_context(claim(out)))
+        chosen = _train(training, dataset, runtime, resume=resume)
+        if fit_on == "all":
+            chosen = _train_on_all(chosen, dataset, config, out, runtime, resume=resume)
+        return runtime.lead(lambda: _finish(chosen, dataset, config, out, choice))
 
 
 def _look_into(
@@ -152,22 +143,18 @@ def _finished_run(
     return manifest
 
 
-def _train(
-    dataset: Dataset, config: TrainingConfig, out: Path, runtime: Runtime, *, resume: bool
-) -> Chosen:
+def _train(training: Training, dataset: Dataset, runtime: Runtime, *, resume: bool) -> Chosen:
     """Train both stages on the training part, measure both, and choose one."""
-    folder = out / CHECKPOINTS
-    training = Training(dataset, config, folder, runtime, log_folder=out / training_log.FOLDER)
-    folder.mkdir(parents=True, exist_ok=True)  # what a crash leaves is a training to resume
     if resume:
         training.resume()
     training.run()
     stages = runtime.lead(
         lambda: {stage: _measure_stage(training, stage, dataset) for stage in STAGES}
     )
-    best = max(STAGES, key=lambda stage: stages[stage]["metrics"]["valid"][SELECT_BY])
+    best = max(STAGES, key=lambda stage: merit(stages[stage]["metrics"]["valid"]))
     training.load_best(best)
     manifest = {
+        "fit_on": "train",
         "metrics": stages[best]["metrics"],
         "stages": stages,
         "curve": training.curve,
@@ -204,7 +191,30 @@ def _train_on_all(
         "metrics": "not measured: those of this run are of the model that was validated, which "
         "has seen the training part alone",
     }
-    return chosen._replace(encoder=encoder, manifest={**chosen.manifest, "refit": described})
+    return chosen._replace(
+        encoder=encoder, manifest={**chosen.manifest, "fit_on": "all", "refit": described}
+    )
+
+
+def _finish(
+    chosen: Chosen,
+    dataset: Dataset,
+    config: TrainingConfig,
+    out: Path,
+    yardsticks: Choice,
+) -> dict[str, Any]:
+    """Measure the yardsticks and write the run; return what ``run.json`` holds."""
+    max_len = chosen.manifest["stages"][chosen.stage]["max_len"]
+    export_encoder(chosen.encoder, out / ENCODER_FILE, chosen.stage, max_len)
+    manifest = {
+        **describe_run(MODEL, dataset.path, dataset.summary),
+        "stage": chosen.stage,
+        "hyper_parameters": config.to_dict(),
+        **chosen.manifest,
+        **measure_yardsticks(dataset, yardsticks),
+    }
+    write_run(out, manifest=manifest, catalog=dataset.catalog, histories=dataset.valid.histories)
+    return read_run_manifest(out)
 
 
 def evaluate_run(path: Path, part: str, *, dataset_path: Path | None = None) -> dict[str, Any]:
@@ -256,7 +266,9 @@ def evaluate_inference(
     """Evaluate an encoder of the kind that the service uses (see ``model.evaluation``)."""
 
     def encode(batch: Any) -> Tensor:
-        return torch.stack([torch.from_numpy(encoder.encode(rows).vectors) for rows in batch])
+        return torch.stack(
+            [torch.from_numpy(interests.vectors) for interests in encoder.encode_batch(batch)]
+        )
 
     # A copy, because torch warns of arrays that are read-only as those of a file are.
     item_vectors = torch.tensor(encoder.item_vectors)

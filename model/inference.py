@@ -23,7 +23,7 @@ from model.tensor_files import DAMAGE, Tensors, map_tensors
 
 ENCODER_FILE = "encoder.safetensors"
 
-_TINY = np.finfo(np.float32).tiny
+_LEAST_SQUARE = np.float32(1e-24)  # what is shorter than 1e-12 has no direction
 
 
 class Interests(NamedTuple):
@@ -357,13 +357,13 @@ def _softmax(logits: Floats) -> Floats:
 
 
 def _normalise(vectors: Floats, *, fallback: Floats) -> Floats:
-    """Scale vectors to unit length; one without length becomes its fallback.
+    """Scale vectors to unit length; what has no direction becomes its fallback.
 
     Args:
         vectors: Shape (..., d), float32.
         fallback: Of a shape that fits that of ``vectors`` by broadcasting.
     """
-    length = np.sqrt(np.vecdot(vectors, vectors))[..., np.newaxis]
-    result: Floats = vectors / np.maximum(length, _TINY)
-    np.copyto(result, fallback, where=length <= _TINY)
+    squares = np.vecdot(vectors, vectors)[..., np.newaxis]
+    result: Floats = vectors / np.sqrt(np.maximum(squares, _LEAST_SQUARE))
+    np.copyto(result, fallback, where=squares < _LEAST_SQUARE)
     return result

@@ -3,6 +3,7 @@
 It knows nothing of validation or of when to end: ``model.training`` and ``model.refit`` do.
 """
 
+import logging
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,8 @@ from model.objective import total_loss, training_losses
 from model.opal import OpalEncoder, Stage
 from model.recipe import new_encoder, new_optimizers, new_sampler
 from model.runtime import Runtime
+
+logger = logging.getLogger(__name__)
 
 LATEST = "latest"
 
@@ -68,6 +71,11 @@ class Learner:
         start = config if processes.leads else replace(config, start="random")
         self.encoder = new_encoder(dataset, start, end).to(runtime.device)
         processes.start_alike(self.encoder)
+        if config.weight_decay and self.encoder.sparse_gradients:
+            logger.warning(
+                "--weight-decay does not reach the item vectors of so large a catalog: their "
+                "optimiser is row-wise"
+            )
         self.stage: Stage = "soft"
         self._restart()
 

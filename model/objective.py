@@ -23,13 +23,6 @@ from model.opal import OpalEncoder, Stage
 from model.ragged import RaggedRows
 
 
-def training_loss(
-    encoder: OpalEncoder, batch: TrainingBatch, stage: Stage, config: TrainingConfig
-) -> Tensor:
-    """Return the weighted sum of the losses of a stage over one batch, a scalar."""
-    return total_loss(training_losses(encoder, batch, stage, config))
-
-
 def total_loss(losses: Mapping[str, Tensor]) -> Tensor:
     """Sum what ``training_losses`` returned."""
     return reduce(torch.add, losses.values())

@@ -25,7 +25,7 @@ PADDING = -1
 
 Stage = Literal["soft", "hard"]
 
-_LEAST_SQUARE = 1e-24  # shorter vectors than 1e-12 are not blown up to unit length
+_LEAST_SQUARE = 1e-24  # what is shorter than 1e-12 has no direction (model.inference says so too)
 
 
 class EncodedHistories(NamedTuple):
@@ -198,8 +198,7 @@ class OpalEncoder(nn.Module):
         if self.learn_recency:
             recency = Recency(self.recency, ages.to(vectors.dtype).log1p())
         total = weighted_sums(weights, vectors, histories, recency)
-        has_mass = total.abs().amax(-1, keepdim=True) != 0  # NaN stays NaN
-        return torch.where(has_mass, normalize(total), hyper_categories)
+        return normalize_or(total, hyper_categories)
 
     def _hard_interests(
         self,
@@ -234,9 +233,9 @@ class OpalEncoder(nn.Module):
             sub_sequence = histories.parts() * k + hyper_category[rows]
             states, order = last_states(self.gru, vectors, rows, sub_sequence, n_users * k)
             # Half precision ends here: norm(x) would lose short vectors in it.
-            evolved = normalize(functional.relu(self.head(states)).to(result.dtype))
+            evolved = functional.relu(self.head(states)).to(result.dtype)
             # An interest whose every unit is cut by the ReLU has no direction: it too falls back.
-            evolved = torch.where(evolved.amax(-1, keepdim=True) != 0, evolved, result[order])
+            evolved = normalize_or(evolved, result[order])
             result = result.index_copy(0, order, evolved)
         return result.view(n_users, k, -1)
 
@@ -247,4 +246,23 @@ def _scalar(value: float, *, learned: bool) -> nn.Parameter:
 
 def normalize(vectors: Tensor) -> Tensor:
     """norm(x) along the last dimension; 0 stays 0. Backward twice as fast as torch's own."""
-    return vectors * vectors.square().sum(-1, keepdim=True).clamp(min=_LEAST_SQUARE).rsqrt()
+    return _scale(vectors, _squares(vectors))
+
+
+def normalize_or(vectors: Tensor, fallback: Tensor) -> Tensor:
+    """norm(x) along the last dimension; what has no direction becomes its fallback.
+
+    Args:
+        vectors: Shape (..., d), float32. NaN stays NaN.
+        fallback: Of a shape that fits that of ``vectors`` by broadcasting.
+    """
+    squares = _squares(vectors)
+    return torch.where(squares < _LEAST_SQUARE, fallback, _scale(vectors, squares))
+
+
+def _squares(vectors: Tensor) -> Tensor:
+    return vectors.square().sum(-1, keepdim=True)
+
+
+def _scale(vectors: Tensor, squares: Tensor) -> Tensor:
+    return vectors * squares.clamp(min=_LEAST_SQUARE).rsqrt()

@@ -1,7 +1,5 @@
 """What a configuration makes of a data set: encoder, batches, optimisers, intervals."""
 
-import logging
-
 import numpy as np
 import torch
 
@@ -28,8 +26,6 @@ DENSE_ITEMS = 50_000
 """Above, a step must not touch the whole item table: sparse gradients, row-wise optimiser."""
 
 _FEWEST_STEPS, _MOST_STEPS = 50, 1000  # between validations, where an epoch is shorter or longer
-
-logger = logging.getLogger(__name__)
 
 
 def new_encoder(dataset: Dataset, config: TrainingConfig, end: Rows) -> OpalEncoder:
@@ -108,11 +104,6 @@ def new_optimizers(encoder: OpalEncoder, config: TrainingConfig) -> list[torch.o
     optimizers: list[torch.optim.Optimizer] = []
     if encoder.sparse_gradients:
         learned = [value for value in learned if value is not encoder.item_table]
-        if config.weight_decay:
-            logger.warning(
-                "--weight-decay does not reach the item vectors of so large a catalog: their "
-                "optimiser is row-wise"
-            )
         optimizers.append(torch.optim.SparseAdam([encoder.item_table], lr=config.learning_rate))
     adam = torch.optim.Adam(
         learned, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
@@ -134,7 +125,7 @@ def steps_between_validations(config: TrainingConfig, n_users: int) -> int:
 
 def _new_negatives(dataset: Dataset, config: TrainingConfig) -> NegativeSampler:
     n_items = dataset.n_items
-    if config.recipe == "paper":
+    if config.negatives == "even":
         return EvenNegatives(n_items, config.n_negatives or config.batch_size)
     if config.n_negatives is None and n_items <= FULL_SOFTMAX_ITEMS:
         return WholeCatalog(n_items)

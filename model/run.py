@@ -16,6 +16,8 @@ Writer and reader are here together. NumPy and Polars only, so that the index ma
 import datetime
 import json
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +29,7 @@ from safetensors.numpy import save_file
 
 from model.arrays import Rows
 from model.errors import InputError
-from model.files import read_json_object, replace_file
+from model.files import locked, read_json_object, replace_file
 from model.inference import ENCODER_FILE
 
 FORMAT_VERSION = 1
@@ -139,6 +141,24 @@ def require_free(path: Path, *, resume: bool) -> None:
         )
     if not unfinished and path.exists() and any(path.iterdir()):
         raise InputError(f"{path}: holds other files already; choose another --out")
+
+
+@contextmanager
+def claim(path: Path) -> Iterator[None]:
+    """Make the folder of a run's checkpoints, and keep other trainings out while the context lasts.
+
+    Raises:
+        InputError: Another one is at work there.
+    """
+    folder = path / CHECKPOINTS
+    folder.mkdir(parents=True, exist_ok=True)  # what a crash leaves is a training to resume
+    with locked(folder) as mine:
+        if not mine:
+            raise InputError(
+                f"{path}: another training is at work there; wait for its end, or choose another "
+                "--out"
+            )
+        yield
 
 
 def _as_rows(histories: pl.Series, path: Path) -> list[Rows]:

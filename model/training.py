@@ -28,15 +28,22 @@ from model.progress import Progress, show_progress
 from model.recipe import LENGTHS, steps_between_validations, training_length
 from model.runtime import Runtime
 from model.training_log import TrainingLog, open_log
-from model.validation import evaluate_encoder, hyper_category_shares, learned_terms
+from model.validation import (
+    SELECT_BY,
+    evaluate_encoder,
+    hyper_category_shares,
+    learned_terms,
+    merit,
+)
 
 STAGES: tuple[Stage, ...] = ("soft", "hard")
-SELECT_BY = "recall@50"
 
 VALIDATION_USERS = 4096
 """Users that decide when a stage ends and which L is best; all of them decide on the stage."""
 
 COLLAPSED_SHARE = 0.99
+
+_NONE_YET = (-1.0, -1.0)  # less than any merit
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +91,7 @@ class Training:
         self._validation = dataset.valid.sample(VALIDATION_USERS)
         self.learner = Learner(dataset, config, dataset.train_end, self._runtime)
         self._eval_every = steps_between_validations(config, self.learner.n_users)
-        self._best = -1.0
+        self._best = _NONE_YET
         self._rounds_without_gain = 0
         self.curve: list[dict[str, Any]] = []
 
@@ -109,21 +116,21 @@ class Training:
         return int(state["step"])
 
     def find_length(self, stage: Stage) -> int:
-        """Return the length of history with the best validation Recall@50, or that given.
+        """Return the length of history that validates best, or that given.
 
         Of equal ones it is the shortest: it costs the service the least.
         """
         if self._config.max_len is not None:
             return self._config.max_len
         found = {
-            length: evaluate_encoder(self.encoder, self._validation, stage, length)[SELECT_BY]
+            length: merit(evaluate_encoder(self.encoder, self._validation, stage, length))
             for length in LENGTHS
         }
         logger.info(
             "%s stage, valid %s by length of history: %s",
             stage,
             SELECT_BY,
-            ", ".join(f"{length}: {value:.4f}" for length, value in found.items()),
+            ", ".join(f"{length}: {value:.4f}" for length, (value, _) in found.items()),
         )
         return max(LENGTHS, key=lambda length: found[length])
 
@@ -136,7 +143,7 @@ class Training:
         state = self.learner.load(self._folder)
         if state is None:
             return
-        self._best = state["best"]
+        self._best = tuple(state["best"])
         self._rounds_without_gain = state["rounds_without_gain"]
         self.curve = state["curve"]
         logger.info("resuming %s stage at step %d", self.learner.stage, self.learner.step)
@@ -144,7 +151,7 @@ class Training:
     def _begin_stage(self, stage: Stage) -> None:
         weights, _ = load_checkpoint(self._folder, self.learner.stage)
         self.learner.begin_stage(stage, weights)
-        self._best, self._rounds_without_gain = -1.0, 0
+        self._best, self._rounds_without_gain = _NONE_YET, 0
 
     def _run_stage(self) -> None:
         learner, runtime = self.learner, self._runtime
@@ -202,12 +209,12 @@ class Training:
         metrics, shares = self._runtime.lead(self._measure)
         losses = learner.take_losses()
         value = metrics[SELECT_BY]
-        gained = value > self._best
-        self._best = max(value, self._best)
+        gained = merit(metrics) > self._best
+        self._best = max(merit(metrics), self._best)
         self._rounds_without_gain = 0 if gained else self._rounds_without_gain + 1
         point = {"stage": learner.stage, "step": learner.step, "loss": losses[TOTAL]}
         self.curve.append({**point, f"valid_{SELECT_BY}": value})
-        left = progress.expect_end(self._earliest_end(), f"best {SELECT_BY} {self._best:.4f}")
+        left = progress.expect_end(self._earliest_end(), f"best {SELECT_BY} {self._best[0]:.4f}")
         logger.info(
             "%s stage, step %d: loss %.4f, valid %s %.4f%s, %.0f sequences/s, %s",
             learner.stage,

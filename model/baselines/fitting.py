@@ -96,7 +96,10 @@ def choose_item_knn(matrix: Matrix, valid: Sequences) -> ItemKnn:
 
     def recall(setting: _Setting) -> float:
         candidate = ItemKnn(matrix, **setting._asdict())
-        return measure(candidate, matrix.shape[1], asked).get(CHOOSE_BY, 0.0)
+        return measure(candidate, matrix.shape[1], asked)[CHOOSE_BY]
 
     possible = [setting for setting in _SETTINGS if all_fit or setting.neighbours]
+    if not asked.histories:
+        logger.warning("no user has a validation target to choose item-kNN's settings by")
+        return ItemKnn(matrix, **possible[0]._asdict())
     return ItemKnn(matrix, **max(possible, key=recall)._asdict())

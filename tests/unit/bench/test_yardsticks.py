@@ -10,7 +10,7 @@ from index.bundle import open_bundle
 from model.config import TrainingConfig
 from model.dataset import Dataset, prepare
 from model.histories import TrainingBatch
-from model.objective import training_loss
+from model.objective import total_loss, training_losses
 from model.opal import OpalEncoder, Stage
 from service.matching import match
 from service.query import Query
@@ -49,7 +49,7 @@ def test_the_plain_step_has_our_loss_and_our_gradients(dataset: Dataset, stage: 
         own_future=np.stack(np.nonzero(~batch.is_negative.numpy())),
     )
 
-    losses = plain.loss(batch, stage), training_loss(encoder, same, stage, CONFIG)
+    losses = plain.loss(batch, stage), total_loss(training_losses(encoder, same, stage, CONFIG))
     learned = [parameter for parameter in encoder.parameters() if parameter.requires_grad]
     gradients = [torch.autograd.grad(loss, learned, allow_unused=True) for loss in losses]
 

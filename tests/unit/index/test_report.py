@@ -4,8 +4,10 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import polars as pl
+import pytest
 
 from index.build import build_bundle
+from index.manifest import read_manifest
 from tests.bundles import write_run
 
 
@@ -136,6 +138,20 @@ def test_yardsticks_stand_beside_the_model(tmp_path: Path) -> None:
     assert re.findall(r'scope="colgroup"[^>]*>([^<]+)<', html) == ["opal", "pop", "&lt;b&gt;knn"]
     assert html.count(">validation</th>") == 3
     assert "Not measured: ease (9 items &amp; more do not fit)." in html
+
+
+@pytest.mark.parametrize("fit_on", ["train", "all"])
+def test_a_model_trained_anew_on_everything_is_not_praised_with_others_figures(
+    tmp_path: Path, fit_on: str
+) -> None:
+    run = write_run(tmp_path / "run")
+    manifest = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**manifest, "fit_on": fit_on}))
+
+    said = "These are figures of the model before its last training" in report(tmp_path)
+
+    assert said == (fit_on == "all")
+    assert read_manifest(tmp_path / "bundle").model.fit_on == fit_on
 
 
 def test_without_yardsticks_the_report_speaks_of_none(tmp_path: Path) -> None:

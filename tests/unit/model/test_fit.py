@@ -19,7 +19,7 @@ from model.errors import InputError
 from model.fit import evaluate_run, fit
 from model.inference import load_encoder
 from model.learner import Learner
-from model.run import read_run
+from model.run import claim, read_run
 from model.training import STAGES, Training
 from model.yardstick_run import fit_yardstick
 from tests.planted import PlantedLog
@@ -276,6 +276,16 @@ def test_a_finished_run_fitted_on_something_else_is_refused(
     with pytest.raises(InputError, match=r"other options \(--fit-on is train, was all\)"):
         fit(dataset_path, run_on_all, CONFIG, resume=True)
     assert fit(dataset_path, run_on_all, CONFIG, resume=True, fit_on="all")["fit_on"] == "all"
+
+
+def test_two_trainings_do_not_share_a_folder(dataset_path: Path, tmp_path: Path) -> None:
+    with (
+        claim(tmp_path / "run"),
+        pytest.raises(InputError, match=r"run: another training is at work there; wait"),
+    ):
+        fit(dataset_path, tmp_path / "run", CONFIG, resume=True, yardsticks=())
+
+    fit(dataset_path, tmp_path / "run", CONFIG, resume=True, yardsticks=())
 
 
 def test_a_training_that_died_before_its_first_checkpoint_is_resumed(

@@ -215,6 +215,25 @@ def test_terms_that_were_learned_are_those_of_torch(
         )
 
 
+@pytest.mark.parametrize("temperature", [0.05, 0.03, 0.02, 0.01, 0.005])
+def test_interests_with_hardly_any_mass_are_those_of_torch(
+    stage: Stage, tmp_path: Path, temperature: float
+) -> None:
+    # Unlikely hyper-categories get e^(−1/τ) of an interaction: 1e-9 to what float32 cannot hold.
+    torch.manual_seed(1)
+    encoder = OpalEncoder(n_items=N_ITEMS, n_interests=4, dim=8, temperature=temperature)
+    export_encoder(encoder, tmp_path / "encoder.safetensors", stage, MAX_LEN)
+    inference = load_encoder(tmp_path / "encoder.safetensors")
+    for row in range(N_ITEMS):
+        history = np.array([row, row])
+        encoded = inference.encode(history)
+
+        np.testing.assert_allclose(
+            encoded.vectors, in_torch(encoder, history, stage), rtol=0, atol=1e-4
+        )
+        np.testing.assert_allclose(np.linalg.norm(encoded.vectors, axis=1), 1, rtol=1e-5)
+
+
 @pytest.mark.parametrize("length", [0, 1, 2, 5, MAX_LEN, MAX_LEN + 1, 300])
 def test_interests_are_those_of_torch(pair: Pair, stage: Stage, length: int) -> None:
     encoder, inference = pair

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from model import objective
+from model import objective, recipe
 from model.config import TrainingConfig
 from model.dataset import Dataset
 from model.errors import InputError
@@ -104,3 +104,18 @@ def test_a_step_back_in_the_settings_is_named(dataset: Dataset, tmp_path: Path) 
 
     with pytest.raises(InputError, match=r"other settings \(--seed is 5, was 0\)"):
         other.load(tmp_path)
+
+
+@pytest.mark.parametrize("n_dense", [0, 1000])
+def test_weight_decay_that_does_not_reach_the_items_is_told_once(
+    dataset: Dataset,
+    n_dense: int,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(recipe, "DENSE_ITEMS", n_dense)
+    config = replace(CONFIG, weight_decay=0.1)
+    learner = Learner(dataset, config, dataset.train_end, Runtime())
+    learner.begin_stage("hard", dict(learner.averaged().state_dict()))
+
+    assert caplog.text.count("--weight-decay does not reach the item vectors") == (n_dense == 0)

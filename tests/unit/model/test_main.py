@@ -183,6 +183,16 @@ def test_a_gpu_that_is_not_there_is_refused(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("number", ["0", "-1", "2.5", "many"])
+def test_a_number_of_threads_that_cannot_be_is_wrong_usage(
+    number: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["train", "data", "--out", "run", "--threads", number])
+
+    assert f"--threads: '{number}'; expected a number from 1" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("option", ["fast", "pop,fast", ""])
 def test_an_unknown_yardstick_is_wrong_usage(
     capsys: pytest.CaptureFixture[str], option: str

@@ -12,7 +12,7 @@ from model.config import Recipe, TrainingConfig
 from model.cooccurrence import pmi_vectors
 from model.dataset import Dataset
 from model.errors import InputError
-from model.objective import training_loss
+from model.objective import total_loss, training_losses
 from model.recipe import (
     LENGTHS,
     new_encoder,
@@ -191,7 +191,7 @@ def test_the_optimisers_move_all_that_is_learned_and_nothing_else(
     encoder = new_encoder(dataset, config, dataset.train_end)
     before = {n: value.clone() for n, value in encoder.named_parameters()}
     batch = new_sampler(dataset, config, dataset.train_end).draw(np.random.default_rng(0))
-    training_loss(encoder, batch, "hard", config).backward()  # type: ignore[no-untyped-call]
+    total_loss(training_losses(encoder, batch, "hard", config)).backward()  # type: ignore[no-untyped-call]
     optimizers = new_optimizers(encoder, config)
     for optimizer in optimizers:
         optimizer.step()
@@ -217,7 +217,7 @@ def test_rows_without_gradient_rest_where_the_catalog_is_large(
         batch = sampler.draw(random)
         for optimizer in optimizers:
             optimizer.zero_grad(set_to_none=True)
-        training_loss(encoder, batch, "soft", config).backward()  # type: ignore[no-untyped-call]
+        total_loss(training_losses(encoder, batch, "soft", config)).backward()  # type: ignore[no-untyped-call]
         for optimizer in optimizers:
             optimizer.step()
         moved = (encoder.item_table.detach() != before).any(1).nonzero().flatten()

@@ -19,10 +19,11 @@ from model.interruption import Stopped
 from model.learner import LATEST
 from model.opal import Stage
 from model.progress import Progress
-from model.recipe import new_encoder
+from model.recipe import LENGTHS, new_encoder
 from model.training import STAGES, Training
 from model.training_log import TrainingLog
 from model.validation import evaluate_encoder
+from tests.planted import PlantedLog
 
 SMALL: dict[str, Any] = {
     "k": 3,
@@ -89,14 +90,38 @@ def test_both_stages_are_validated_and_kept(dataset: Dataset, tmp_path: Path) ->
     )
     for stage, (tensors, state) in kept(tmp_path).items():
         points = [point for point in training.curve if point["stage"] == stage]
-        best = max(points, key=lambda point: point["valid_recall@50"])
-        assert state["step"] == best["step"]
-        assert state["metrics"]["recall@50"] == best["valid_recall@50"]
+        recall_at = {point["step"]: point["valid_recall@50"] for point in points}
+        assert recall_at[state["step"]] == max(recall_at.values())
+        assert state["metrics"]["recall@50"] == recall_at[state["step"]]
         encoder = new_encoder(dataset, CONFIG, dataset.train_end)
         encoder.load_state_dict(tensors)
         assert evaluate_encoder(encoder, dataset.valid, stage, 10) == state["metrics"]
-        assert training.load_best(stage) == best["step"]
+        assert training.load_best(stage) == state["step"]
         assert torch.equal(training.encoder.item_table, tensors["item_table"])
+
+
+def test_where_all_items_are_within_50_their_order_decides(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    log, _ = PlantedLog(n_users=40, n_categories=3, items_per_category=9, length=12).write(tmp_path)
+    prepare(log, tmp_path / "data")
+    dataset = Dataset.open(tmp_path / "data")
+    training = Training(dataset, replace(CONFIG, patience=3, max_len=None), tmp_path)
+    with caplog.at_level("INFO"):
+        training.run()
+
+    for stage, (_, state) in kept(tmp_path).items():
+        assert {point["valid_recall@50"] for point in training.curve} == {1.0}
+        training.load_best(stage)
+        found = training.find_length(stage)
+        of_length = {
+            length: evaluate_encoder(training.encoder, dataset.valid, stage, length)["ndcg@50"]
+            for length in LENGTHS
+        }
+        assert of_length[found] == max(of_length.values())
+        assert state["metrics"]["ndcg@50"] < 1
+    gained = [record.getMessage() for record in caplog.records if "(best)" in record.getMessage()]
+    assert len(gained) > len(STAGES), "the first validation of each is the best if none is better"
 
 
 def test_the_hard_stage_starts_from_the_best_of_the_soft_one(

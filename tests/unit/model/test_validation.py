@@ -8,7 +8,7 @@ from model.dataset import Dataset
 from model.evaluation import evaluate
 from model.opal import OpalEncoder, Stage
 from model.training import STAGES
-from model.validation import evaluate_encoder, hyper_category_shares, learned_terms
+from model.validation import evaluate_encoder, hyper_category_shares, learned_terms, merit
 
 
 def encoder_of(dataset: Dataset) -> OpalEncoder:
@@ -35,6 +35,15 @@ def test_an_encoder_in_training_is_evaluated_user_by_user_alike(
     expected = evaluate(lambda _: one_by_one, vectors, dataset.test.histories, dataset.test.targets)
 
     assert evaluate_encoder(encoder, dataset.test, stage, max_len) == pytest.approx(expected)
+
+
+def test_of_equal_recall_the_order_decides() -> None:
+    better, same, worse = (
+        {"recall@50": recall, "ndcg@50": ndcg, "recall@20": 1 - ndcg}
+        for recall, ndcg in ((0.5, 0.1), (0.4, 0.3), (0.4, 0.2))
+    )
+
+    assert sorted([worse, better, same], key=merit) == [worse, same, better]
 
 
 def test_shares_are_those_of_interactions_not_of_items(dataset: Dataset) -> None:

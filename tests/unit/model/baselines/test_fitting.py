@@ -79,9 +79,12 @@ def test_only_some_users_are_asked(dataset: Dataset, monkeypatch: pytest.MonkeyP
     assert asked[0].targets[1] is dataset.valid.targets[3]
 
 
-def test_without_validation_users_there_is_a_choice(dataset: Dataset) -> None:
+def test_without_validation_users_there_is_a_choice(
+    dataset: Dataset, caplog: pytest.LogCaptureFixture
+) -> None:
     chosen = choose_item_knn(training_matrix(dataset), Sequences([], []))
 
+    assert "no user has a validation target" in caplog.text
     assert chosen.hyper_parameters == {"shrinkage": 0, "neighbours": None}
 
 
