@@ -12,13 +12,14 @@ import socket
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 
 import uvicorn
 
 from model.errors import InputError, OpalError, RegistryError
+from service.held_signals import held_signals, leave_signals_to_parent
 from service.logs import log_config
 from service.redis_url import check_redis_url
 from service.settings import Settings
@@ -124,9 +125,15 @@ def check_apart(settings: Settings) -> str | None:
         RegistryError: The registry has no bundle to serve.
         BundleError: That bundle must not go live.
     """
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+    with ExitStack() as started:
+        with held_signals():
+            process = ProcessPoolExecutor(
+                1, mp_context=get_context("spawn"), initializer=leave_signals_to_parent
+            )
+            started.enter_context(process)
+            checked = process.submit(check_registry, settings.registry)
         try:
-            return process.submit(check_registry, settings.registry).result()
+            return checked.result()
         except (OpalError, OSError):
             if settings.wait_for_bundle:
                 return None

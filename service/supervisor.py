@@ -8,14 +8,13 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from multiprocessing import parent_process
 from pathlib import Path
 
 import uvicorn
 from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
+from service.held_signals import held_signals
 from service.metric_files import retire
 from service.stopping import GentleServer
 
@@ -42,7 +41,7 @@ class Worker(Process):
     def start(self) -> None:
         """Start the process."""
         self.started = time.monotonic()
-        with _signals_held():
+        with held_signals():
             super().start()
 
     @property
@@ -221,23 +220,6 @@ class Pause:
             seconds = min(_FIRST_PAUSE * 2.0 ** (self._early_deaths - 1), _LONGEST_PAUSE)
         self.due = time.monotonic() + seconds
         return seconds
-
-
-@contextmanager
-def _signals_held() -> Iterator[None]:
-    """Let SIGTERM and SIGINT act afterwards: a child started half ends with a traceback."""
-    came: list[int] = []
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    for number, handler in before.items():
-        if handler is not signal.SIG_IGN:  # which the child is to inherit
-            signal.signal(number, lambda number, _: came.append(number))
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        for late in came:
-            signal.raise_signal(late)
 
 
 def _stop_with_parent() -> None:
