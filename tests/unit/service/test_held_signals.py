@@ -21,10 +21,13 @@ def test_a_held_signal_acts_when_the_context_ends(number: signal.Signals) -> Non
     signal.signal(number, signal.default_int_handler)
     reached = []
 
-    with pytest.raises(KeyboardInterrupt), held_signals():
-        signal.raise_signal(number)
-        reached.append("the end")
+    def work() -> None:
+        with held_signals():
+            signal.raise_signal(number)
+            reached.append("the end")
 
+    with pytest.raises(KeyboardInterrupt):
+        work()
     assert reached == ["the end"]
     assert signal.getsignal(number) is signal.default_int_handler
 
