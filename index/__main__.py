@@ -3,6 +3,7 @@
 import argparse
 import logging
 import math
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from model.command import Result, add_json_option, run_command
+
+MEBIBYTE = 1 << 20
 
 
 class _Command(NamedTuple):
@@ -33,7 +36,12 @@ def build(arguments: argparse.Namespace) -> Result:
     from index.build import build_bundle
 
     built = build_bundle(
-        arguments.run, arguments.out, kind=arguments.kind, target_recall=arguments.recall
+        arguments.run,
+        arguments.out,
+        kind=arguments.kind,
+        target_recall=arguments.recall,
+        memory=None if arguments.memory is None else int(arguments.memory * MEBIBYTE),
+        threads=arguments.threads,
     )
     return {"bundle": str(built.path), **_summary(built.manifest.model_dump())}
 
@@ -168,7 +176,21 @@ def _add_build_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--kind",
         default="auto",
-        help="auto (default), flat, or a Faiss factory string such as HNSW32",
+        help="auto (default), flat, ivf-sq, ivf-sq8, ivf-pq, hnsw, or a Faiss factory string",
+    )
+    parser.add_argument(
+        "--memory",
+        type=_megabytes,
+        metavar="MIB",
+        help="MiB that the index may take, which --kind auto minds (default: as many as it likes)",
+    )
+    parser.add_argument(
+        "--threads",
+        type=int,
+        choices=range(1, 257),
+        metavar="N",
+        default=os.cpu_count() or 1,
+        help="threads of the building (default: one for each core)",
     )
     parser.add_argument(
         "--recall",
@@ -176,6 +198,16 @@ def _add_build_options(parser: argparse.ArgumentParser) -> None:
         default=0.95,
         help="share of the exact top 100 that the index must find (default: 0.95)",
     )
+
+
+def _megabytes(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of MiB above 0")
+    return value
 
 
 def _fraction(text: str) -> float:
