@@ -1,6 +1,6 @@
 """Item rows to ids, titles, categories and popularity, and back; everything memory-mapped.
 
-items.safetensors       by item row: id, title, url, category numbers, interactions
+items.safetensors       by item row: id, title, url, category numbers, interactions, cold or not
 categories.safetensors  by category number: name, item rows
 id_lookup.safetensors   sorted hashes of the item ids, and their rows
 popular.npy             all item rows, most interactions first
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from index.catalog_checks import (
     check_counts,
+    check_flags,
     check_lists,
     check_lookup,
     check_permutation,
@@ -26,7 +27,7 @@ from index.catalog_checks import (
 from index.item_index import NO_ROW
 from index.lists import ERRORS, ListColumn, TextColumn, list_tensors, text_tensors
 from index.tensor_files import open_tensors, write_bytes, write_tensors
-from model.arrays import Rows
+from model.arrays import Mask, Rows
 from model.errors import BundleError
 from model.tensor_files import DAMAGE, Tensors
 
@@ -60,10 +61,15 @@ class Catalog:
             for name in TEXT_COLUMNS:
                 check_texts(items, name)
             self._ids, self._titles = TextColumn(items, "item_id"), TextColumn(items, "title")
+            self._urls = TextColumn(items, "url")
             self._codes = ListColumn(items, "category")
             self.n_items = len(self._ids)
             self.interactions: Rows = items["interactions"]
             check_counts(self.interactions, self.n_items, "interactions")
+            # Bundles of an earlier program do not have the column, and no such items.
+            cold = items.get("cold", np.zeros(self.n_items, dtype=np.uint8))
+            check_flags(cold, self.n_items, "cold")
+            self.cold: Mask = cold.view(np.bool_)
         with _named(folder / CATEGORIES_FILE):
             check_texts(categories, "name")
             names = TextColumn(categories, "name")
@@ -127,6 +133,31 @@ class Catalog:
         names = self._category_names
         return [[names[code] for code in self._codes[row].tolist()] for row in rows.tolist()]
 
+    def to_frame(self) -> "pl.DataFrame":
+        """Return all items as ``write_catalog`` takes them; row order = item row."""
+        import polars as pl
+
+        rows = np.arange(self.n_items)
+        urls = [url or None for url in self._urls.take(rows)]
+        return pl.DataFrame(
+            {
+                "item_id": self.ids_of(rows),
+                "title": self.titles_of(rows),
+                "category": self.categories_of(rows),
+                "url": urls,
+                "interactions": self.interactions,
+                "cold": self.cold,
+            },
+            schema={
+                "item_id": pl.String,
+                "title": pl.String,
+                "category": pl.List(pl.String),
+                "url": pl.String,
+                "interactions": pl.Int64,
+                "cold": pl.Boolean,
+            },
+        )
+
     def rows_in(self, categories: Sequence[str]) -> Rows:
         """Return the rows that have any of these categories; unknown names give nothing.
 
@@ -149,7 +180,8 @@ def write_catalog(items: "pl.DataFrame", folder: Path) -> None:
     """Write the tables of a catalog.
 
     Args:
-        items: Columns of ``items.parquet`` in a run; row order = item row; ids unique.
+        items: Columns of ``items.parquet`` in a run, and perhaps ``cold``: true for items without
+            a trained vector. Row order = item row; ids unique.
         folder: Exists already.
     """
     item_ids = items["item_id"].to_list()
@@ -165,6 +197,8 @@ def write_catalog(items: "pl.DataFrame", folder: Path) -> None:
         **list_tensors("category", codes, np.int32),
         "interactions": interactions,
     }
+    if "cold" in items.columns and items["cold"].any():
+        table["cold"] = items["cold"].to_numpy().astype(np.uint8)
     write_tensors(folder / ITEMS_FILE, table)
     write_tensors(folder / CATEGORIES_FILE, _category_tensors(names, codes))
     hashes = hash_ids(item_ids)

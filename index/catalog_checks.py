@@ -85,6 +85,16 @@ def check_counts(counts: NDArray[Any], n_items: int, name: str) -> None:
     _require(fits, f"{name} are not {n_items} whole numbers")
 
 
+def check_flags(flags: NDArray[Any], n_items: int, name: str) -> None:
+    """Check a column of one 0 or 1 per item.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    fits = flags.dtype == np.uint8 and flags.shape == (n_items,)
+    _require(fits and (n_items == 0 or flags.max() <= 1), f"{name} are not {n_items} of 0 and 1")
+
+
 def _check_offsets(offsets: Rows, end: int, name: str) -> None:
     whole = offsets.dtype == np.int64 and offsets.ndim == 1 and len(offsets) > 0
     ordered = whole and offsets[0] == 0 and offsets[-1] == end

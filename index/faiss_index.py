@@ -121,7 +121,7 @@ class FaissItemIndex:
         elif (parameters := self._restricted_to(allowed)) is not None:
             result = self._search(queries, n, parameters)
         else:
-            return _search_directly(self._item_vectors, queries, n, np.flatnonzero(allowed))
+            return search_directly(self._item_vectors, queries, n, np.flatnonzero(allowed))
         return result if self.is_exact else self._completed(queries, result, allowed)
 
     def _search(
@@ -165,9 +165,39 @@ class FaissItemIndex:
         reachable = self.n_items if rows is None else len(rows)
         short = (result.rows != NO_ROW).sum(axis=1) < min(n, reachable)
         if short.any():
-            direct = _search_directly(self._item_vectors, queries[short], n, rows)
+            direct = search_directly(self._item_vectors, queries[short], n, rows)
             result.scores[short], result.rows[short] = direct
         return result
+
+    def with_added(self, item_vectors: Floats) -> "FaissItemIndex":
+        """Return an index that holds more items; nothing is trained anew. This one is used up.
+
+        Args:
+            item_vectors: All vectors, the new ones after those that are there already.
+                Shape (n_items, d), float32.
+        """
+        self._index.add(np.ascontiguousarray(item_vectors[self.n_items :]))
+        return self._over(item_vectors)
+
+    def with_only(self, item_vectors: Floats) -> "FaissItemIndex":
+        """Return an index of other items that keeps what was trained. This one is used up.
+
+        Args:
+            item_vectors: Shape (n_items, d), float32.
+        """
+        self._index.reset()
+        self._index.add(np.ascontiguousarray(item_vectors))
+        return self._over(item_vectors)
+
+    def _over(self, item_vectors: Floats) -> "FaissItemIndex":
+        return FaissItemIndex(
+            self._index,
+            kind=self.kind,
+            factory=self.factory,
+            item_vectors=item_vectors,
+            parameters=self.parameters,
+            threads=self._threads,
+        )
 
     def save(self, path: Path) -> None:
         """Write the index to a file.
@@ -193,20 +223,6 @@ def _rescored(result: SearchResult, queries: Floats, item_vectors: Floats, n: in
     )
 
 
-def _search_directly(
-    item_vectors: Floats, queries: Floats, n: int, rows: Rows | None
-) -> SearchResult:
-    """Score the vectors themselves, of some rows or (None) of all. Shapes as in ``search``."""
-    vectors = item_vectors if rows is None else item_vectors[rows]
-    result = no_answers(len(queries), n)
-    found = min(n, len(vectors))
-    if found:
-        scores, places = faiss.knn(queries, vectors, found, metric=faiss.METRIC_INNER_PRODUCT)
-        result.scores[:, :found] = scores
-        result.rows[:, :found] = places if rows is None else rows[places]
-    return result
-
-
 def _selector(allowed: Mask) -> faiss.IDSelector:
     """Make what lets a search find these rows only. Shape (n_items,), bool."""
     bits = np.packbits(allowed, bitorder="little")
@@ -217,6 +233,30 @@ def _selector(allowed: Mask) -> faiss.IDSelector:
 def _reason(error: RuntimeError) -> str:
     """Return what Faiss says, without its place in Faiss's source and in one line."""
     return str(error).strip().splitlines()[-1].rsplit(": Error: ", maxsplit=1)[-1]
+
+
+def search_directly(
+    item_vectors: Floats, queries: Floats, n: int, rows: Rows | None
+) -> SearchResult:
+    """Score the vectors themselves by Faiss.
+
+    Args:
+        item_vectors: Shape (n_items, d), float32.
+        queries: Shape (q, d), float32.
+        n: Answers per query.
+        rows: Of the items to score, ascending; None: all.
+
+    Returns:
+        As ``ItemIndex.search``.
+    """
+    vectors = item_vectors if rows is None else item_vectors[rows]
+    result = no_answers(len(queries), n)
+    found = min(n, len(vectors))
+    if found:
+        scores, places = faiss.knn(queries, vectors, found, metric=faiss.METRIC_INNER_PRODUCT)
+        result.scores[:, :found] = scores
+        result.rows[:, :found] = places if rows is None else rows[places]
+    return result
 
 
 def build_faiss_index(
@@ -264,6 +304,7 @@ def open_faiss_index(
     item_vectors: Floats,
     parameters: Mapping[str, float] | None = None,
     threads: int = 1,
+    mapped: bool = True,
 ) -> FaissItemIndex:
     """Open a saved index memory-mapped, so that all workers share one copy.
 
@@ -274,12 +315,13 @@ def open_faiss_index(
         item_vectors: See ``FaissItemIndex``.
         parameters: The operating point, likewise.
         threads: See ``FaissItemIndex``.
+        mapped: Else it is read into memory, and can be changed.
 
     Raises:
         BundleError: Faiss cannot read the file, or it does not fit the rest.
     """
     try:
-        index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
+        index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC if mapped else 0)
     except RuntimeError as error:
         reason = _reason(error)
         raise BundleError(f"{path}: Faiss cannot read it ({reason}); build it again") from error

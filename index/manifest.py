@@ -70,10 +70,19 @@ class ModelEntry(_Part):
 
 
 class CatalogEntry(_Part):
-    """Size of the item vectors."""
+    """Size of the item vectors; how many of them no training has made."""
 
     items: int
     dim: int
+    cold: int = 0
+
+
+class DerivedEntry(_Part):
+    """The bundle that this one was made from, and the items that make the difference."""
+
+    version: str
+    added: int = 0
+    removed: int = 0
 
 
 class PointEntry(_Part):
@@ -122,6 +131,7 @@ class Manifest(_Part):
     index: IndexEntry
     metrics: OfflineMetrics
     dataset: dict[str, Any]
+    derived_from: DerivedEntry | None = None
     files: dict[FileName, FileEntry]
 
 

@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.exact import ExactItemIndex, exact_scores
+from index.faiss_index import search_directly
 from index.item_index import ItemIndex
+from index.merging import Candidates
 from index.retrieval import retrieve
 from index.tensor_files import open_tensors, write_tensors
 from model.arrays import Floats, Rows
@@ -26,6 +28,8 @@ PADDING = -1
 
 INTEREST_TOLERANCE = 1e-4
 """Other machines' matrix products round differently; unit vectors further apart are wrong."""
+
+_ALL_SCORED = 50_000
 
 SCORE_TOLERANCE = 1e-5
 """An item so near to the exact cut counts as found: which of them is kept is rounding."""
@@ -70,9 +74,7 @@ def make_probes(encoder: UserEncoder, histories: Sequence[Rows]) -> Probes:
         padded[probe, : len(history)] = history
     encoded = encoder.encode_batch([each.astype(np.int64) for each in chosen])
     interests = np.stack([each.vectors for each in encoded])
-    exact = ExactItemIndex(encoder.item_vectors)
-    nothing = np.empty(0, dtype=np.int64)
-    answers = [retrieve(exact, each, min(TOP, n_items), excluded=nothing) for each in interests]
+    answers = [_answer_exactly(encoder.item_vectors, each) for each in interests]
     return Probes(
         histories=padded,
         lengths=lengths,
@@ -80,6 +82,23 @@ def make_probes(encoder: UserEncoder, histories: Sequence[Rows]) -> Probes:
         rows=np.stack([each.rows for each in answers]),
         scores=np.stack([each.scores for each in answers]),
     )
+
+
+def _answer_exactly(item_vectors: Floats, interests: Floats) -> Candidates:
+    """Return the exact top 100 of one user's interests.
+
+    Args:
+        item_vectors: Shape (n_items, d), float32.
+        interests: Shape (k, d), float32.
+    """
+    top = min(TOP, len(item_vectors))
+    nothing = np.empty(0, dtype=np.int64)
+    if len(item_vectors) <= _ALL_SCORED:
+        return retrieve(ExactItemIndex(item_vectors), interests, top, excluded=nothing)
+    # Double precision over a large catalog takes seconds; it only has to settle what is near.
+    near = np.unique(search_directly(item_vectors, interests, 2 * top, None).rows)
+    found = retrieve(ExactItemIndex(item_vectors[near]), interests, top, excluded=nothing)
+    return found._replace(rows=near[found.rows])
 
 
 def write_probes(folder: Path, probes: Probes) -> None:

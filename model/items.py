@@ -19,6 +19,8 @@ from model.tables import (
 
 CATEGORY_SEPARATOR = "|"
 
+SIMILAR_TO = "similar_to"
+
 ITEM_SCHEMA = {
     "item_id": pl.String(),
     "title": pl.String(),
@@ -27,18 +29,23 @@ ITEM_SCHEMA = {
 }
 
 
-def read_items(path: Path) -> pl.DataFrame:
+def read_items(path: Path, *, similar_to: bool = False) -> pl.DataFrame:
     """Read an item table: one file or a folder of parts.
 
+    Args:
+        path: CSV or Parquet.
+        similar_to: Read a column of this name too: ids of items that each one is like.
+
     Returns:
-        Columns of ``ITEM_SCHEMA``; ``category`` is a list, empty where nothing is given.
+        Columns of ``ITEM_SCHEMA`` and, if asked for, ``SIMILAR_TO``; ``category`` and these ids are
+        lists, empty where nothing is given.
 
     Raises:
         InputError: A row has no usable ``item_id`` or too many fields, or an ``item_id`` stands
             twice.
     """
-    frames = [_read_part(file) for file in find_parts(path)]
-    items = pl.concat(frames)
+    columns = [*ITEM_SCHEMA, *([SIMILAR_TO] if similar_to else [])]
+    items = pl.concat([_read_part(file).select(columns) for file in find_parts(path)])
     twice = items.filter(pl.col("item_id").is_duplicated())
     if twice.height:
         raise InputError(f"{path}: item_id '{twice['item_id'][0]}' stands more than once")
@@ -58,8 +65,9 @@ def _read_part(file: Path) -> pl.DataFrame:
             pl.col(SURPLUS) if is_csv(file) else pl.lit(None, dtype=pl.String).alias(SURPLUS),
             clean_id("item_id", columns["item_id"]),
             _text("title", columns),
-            _categories(columns),
+            _texts("category", columns),
             _text("url", columns),
+            _texts(SIMILAR_TO, columns),
         ).collect()
     except READ_ERRORS as error:
         raise unreadable(file, error) from error
@@ -76,7 +84,7 @@ def _read_part(file: Path) -> pl.DataFrame:
     if bad.height:
         line, text = bad.row(0)
         raise InputError(f"{file}: {place_of(file, line)}: {text}")
-    return rows.select(list(ITEM_SCHEMA))
+    return rows.select([*ITEM_SCHEMA, SIMILAR_TO])
 
 
 def _text(name: str, columns: dict[str, pl.DataType]) -> pl.Expr:
@@ -86,16 +94,16 @@ def _text(name: str, columns: dict[str, pl.DataType]) -> pl.Expr:
     return pl.when(text == "").then(None).otherwise(text).alias(name)
 
 
-def _categories(columns: dict[str, pl.DataType]) -> pl.Expr:
-    """One or several categories, separated by ``|``, or a list column of Parquet."""
+def _texts(name: str, columns: dict[str, pl.DataType]) -> pl.Expr:
+    """One or several texts, separated by ``|``, or a list column of Parquet."""
     empty = pl.lit([], dtype=pl.List(pl.String))
-    dtype = columns.get("category")
+    dtype = columns.get(name)
     if dtype is None:
-        return empty.alias("category")
-    column = pl.col("category")
+        return empty.alias(name)
+    column = pl.col(name)
     if not isinstance(dtype, pl.List):
         column = column.cast(pl.String).str.split(CATEGORY_SEPARATOR)
     names = column.cast(pl.List(pl.String)).list.eval(
         pl.element().str.strip_chars().filter(pl.element().str.strip_chars() != "")
     )
-    return pl.coalesce(names.list.unique(maintain_order=True), empty).alias("category")
+    return pl.coalesce(names.list.unique(maintain_order=True), empty).alias(name)

@@ -1,0 +1,161 @@
+"""New bundles from old ones: items added and removed, without training."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from index.build import build_bundle
+from index.bundle import Bundle, open_bundle
+from index.renewal import add_items, remove_items
+from index.retrieval import retrieve, similar_items
+from model.errors import InputError
+from tests.bundles import item_id, write_run
+
+NOTHING = np.empty(0, dtype=np.int64)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("base")
+    return build_bundle(write_run(folder / "run", stage="hard"), folder / "bundle").path
+
+
+@pytest.fixture(scope="module")
+def approximate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("approximate")
+    run = write_run(folder / "run", n_items=8000, dim=32)
+    return build_bundle(run, folder / "bundle", kind="ivf-sq", target_recall=0.9).path
+
+
+def table(folder: Path, text: str) -> Path:
+    path = folder / "new.csv"
+    path.write_text(text)
+    return path
+
+
+def ids_found(bundle: Bundle, history: list[str], n: int) -> list[str]:
+    encoded = bundle.encoder.encode(bundle.catalog.rows_of(history))
+    found = retrieve(bundle.item_index, encoded.vectors, n, excluded=NOTHING)
+    return bundle.catalog.ids_of(found.rows)
+
+
+@pytest.mark.parametrize("kind", ["base", "approximate"])
+def test_a_new_item_is_found_from_then_on(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    old = request.getfixturevalue(kind)
+    items = table(
+        tmp_path,
+        "item_id,title,category,url,similar_to\n"
+        "new-1,First,genre-1|fresh,http://a,item-0004|item-0008\n"
+        "new-2,,genre-2,,\n",
+    )
+
+    renewed = add_items(old, items, tmp_path / "bundle")
+
+    bundle, before = open_bundle(renewed.path), open_bundle(old)
+    n = before.catalog.n_items
+    assert bundle.catalog.n_items == n + 2
+    assert bundle.catalog.rows_of(["new-1", "new-2"]).tolist() == [n, n + 1]
+    assert bundle.catalog.titles_of(np.array([n, n + 1])) == ["First", None]
+    assert bundle.catalog.categories_of(np.array([n])) == [["genre-1", "fresh"]]
+    assert bundle.catalog.cold.tolist() == [False] * n + [True] * 2
+    assert bundle.manifest.catalog.cold == 2
+    assert bundle.manifest.derived_from is not None
+    assert bundle.manifest.derived_from.model_dump() == {
+        "version": before.version,
+        "added": 2,
+        "removed": 0,
+    }
+    # Whoever liked the items that it is like gets it.
+    assert "new-1" in ids_found(bundle, ["item-0004", "item-0008"], 20)
+    nearest = similar_items(bundle.item_index, bundle.encoder.item_vectors, 4, 50)
+    assert n in nearest.rows
+    # It may stand in a history, too.
+    assert ids_found(bundle, ["new-1"], 5)
+
+
+def test_what_was_there_stays_as_it_was(base: Path, tmp_path: Path) -> None:
+    items = table(tmp_path, "item_id,similar_to\nnew,item-0001\n")
+
+    bundle = open_bundle(add_items(base, items, tmp_path / "bundle").path)
+
+    before = open_bundle(base)
+    np.testing.assert_array_equal(bundle.encoder.item_vectors[:-1], before.encoder.item_vectors)
+    assert bundle.catalog.to_frame()[:-1].equals(before.catalog.to_frame())
+    assert bundle.manifest.metrics == before.manifest.metrics
+    assert bundle.version != before.version
+    assert (
+        b"This is the report of bundle " + before.version.encode()
+        in (bundle.path / "report.html").read_bytes()
+    )
+
+
+def test_items_are_added_to_what_was_added_before(base: Path, tmp_path: Path) -> None:
+    first = add_items(base, table(tmp_path, "item_id,similar_to\na,item-0001\n"), tmp_path / "1")
+
+    # "a" is cold and of no trained category: it still serves where nothing else is known.
+    second = add_items(first.path, table(tmp_path, "item_id,similar_to\nb,a\n"), tmp_path / "2")
+
+    bundle = open_bundle(second.path)
+    assert bundle.catalog.cold.sum() == 2
+    assert bundle.manifest.catalog.cold == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("item_id,similar_to\nitem-0003,item-0001\n", "in the bundle already: 'item-0003'"),
+        ("item_id,similar_to\nnew,nobody\n", "nothing is known of item 'new'"),
+        ("item_id,category\nnew,\n", "nothing is known of item 'new'"),
+        ("item_id,category\nnew,genre-1\nnew,genre-2\n", "line 3: item_id 'new' stands more"),
+        ("item_id,category\n", "holds no item"),
+        ("title\nno id\n", "item_id"),
+    ],
+)
+def test_what_cannot_be_added_is_named(text: str, words: str, base: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=words):
+        add_items(base, table(tmp_path, text), tmp_path / "bundle")
+
+    assert [path.name for path in tmp_path.iterdir()] == ["new.csv"]
+
+
+@pytest.mark.parametrize("kind", ["base", "approximate"])
+def test_a_removed_item_is_gone_and_the_others_stay(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    old = open_bundle(request.getfixturevalue(kind))
+    gone = [item_id(0), item_id(7), item_id(250)]
+
+    bundle = open_bundle(remove_items(old.path, gone, tmp_path / "bundle").path)
+
+    n = old.catalog.n_items
+    assert bundle.catalog.n_items == n - 3
+    assert (bundle.catalog.rows_of(gone) == -1).all()
+    kept = [each for each in old.catalog.ids_of(np.arange(n)) if each not in gone]
+    assert bundle.catalog.ids_of(np.arange(n - 3)) == kept
+    moved = bundle.catalog.rows_of(kept[:400])
+    np.testing.assert_array_equal(
+        bundle.encoder.item_vectors[moved],
+        old.encoder.item_vectors[old.catalog.rows_of(kept[:400])],
+    )
+    history = kept[2:8]
+    wanted = [each for each in ids_found(old, history, 60) if each not in gone]
+    found = ids_found(bundle, history, 50)
+    assert len(set(found) & set(wanted[:50])) >= (50 if kind == "base" else 45)
+
+
+def test_items_that_are_not_there_cannot_be_removed(base: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="has no item 'nobody'; leave them out"):
+        remove_items(base, [item_id(1), "nobody"], tmp_path / "bundle")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_last_item_cannot_be_removed(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", n_items=2, k=1, n_histories=0)
+    base = build_bundle(run, tmp_path / "base").path
+
+    with pytest.raises(InputError, match="no item would be left"):
+        remove_items(base, [item_id(0), item_id(1)], tmp_path / "bundle")
