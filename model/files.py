@@ -52,6 +52,20 @@ def new_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
         sync(path.parent)
 
 
+def remove_folder(path: Path) -> None:
+    """Remove a folder: it loses its name at once, only then its files.
+
+    Killed between, a remover leaves a staging folder, which the next writer sweeps away.
+
+    Raises:
+        OSError: It cannot be removed, or not all of it.
+    """
+    with _staging_folder(path) as staging:
+        path.rename(staging / path.name)
+        sync(path.parent)
+        shutil.rmtree(staging)
+
+
 def sweep_staging(folder: Path, *, name: str | None = None) -> None:
     """Remove what killed writers left in a folder; what a living one fills is locked, and stays.
 
