@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from index.manifest import read_manifest
 from index.registry import Registry
 from tests.bundles import build_small_bundle, write_run
 
@@ -52,6 +53,28 @@ def test_a_publisher_killed_at_any_moment_leaves_the_registry_whole(
 
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 0, "no publisher died in the middle of copying"
+
+
+@pytest.mark.parametrize(("what", "at_least"), [("publish", 40), ("prune", 30), ("sign", 5)])
+def test_killed_at_any_step_the_registry_is_whole_and_the_next_command_goes_through(
+    what: str, at_least: int, tmp_path: Path
+) -> None:
+    registry = Registry(tmp_path / "registry")
+    paths = [build_small_bundle(tmp_path, name=f"b{n}", n_items=n, dim=4) for n in range(20, 25)]
+    for path in sorted(paths[1:], key=lambda path: read_manifest(path).version):
+        registry.publish(path)
+    script = Path(__file__).with_name("kill_everywhere.py")
+
+    done = subprocess.run(
+        [sys.executable, script, what, str(registry.path), str(paths[0])],
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > at_least
 
 
 @pytest.mark.parametrize("file_limit", [0, 3_000_000])
