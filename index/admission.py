@@ -118,14 +118,15 @@ def _why_not_comparable(new: Manifest, live: Manifest) -> str | None:
     splits = (new.dataset.get("split"), live.dataset.get("split"))
     if splits[0] != splits[1]:
         return f"split {splits[0]}, live: {splits[1]}"
-    names = [{each.dataset.get("name"), each.dataset.get("source")} for each in (new, live)]
-    if not names[0] & names[1] - {None}:
-        return f"data set {_data_name(new)}, live: {_data_name(live)}"
+    if not _data_names(new) & _data_names(live):
+        names = (", ".join(sorted(_data_names(each))) or "no name" for each in (new, live))
+        return "data set {}, live: {}".format(*names)
     return None
 
 
-def _data_name(manifest: Manifest) -> str:
-    return str(manifest.dataset.get("name") or manifest.dataset.get("source") or "without a name")
+def _data_names(manifest: Manifest) -> set[str]:
+    """Names of the data set and of its log; what a manifest says of its data is free."""
+    return {str(name) for key in ("name", "source") if (name := manifest.dataset.get(key))}
 
 
 def _fall(what: str, new: float, live: float, form: str = ".4f") -> str:
