@@ -2,6 +2,8 @@
 
 import argparse
 import logging
+import math
+import os
 import sys
 from pathlib import Path
 
@@ -9,6 +11,8 @@ from index import bundle_commands, registry_commands
 from index.bundle_commands import describe_bundle
 from index.subcommands import Subcommand, fraction
 from model.command import Result, add_json_option, run_command
+
+MEBIBYTE = 1 << 20
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -31,7 +35,12 @@ def build(arguments: argparse.Namespace) -> Result:
 
     signing_keys()  # a key that cannot be used is told before the work, not after
     built = build_bundle(
-        arguments.run, arguments.out, kind=arguments.kind, target_recall=arguments.recall
+        arguments.run,
+        arguments.out,
+        kind=arguments.kind,
+        target_recall=arguments.recall,
+        memory=None if arguments.memory is None else int(arguments.memory * MEBIBYTE),
+        threads=arguments.threads,
     )
     return {"bundle": str(built.path), **_summary(built.manifest.model_dump())}
 
@@ -46,7 +55,21 @@ def _add_build_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--kind",
         default="auto",
-        help="auto (default), flat, or a Faiss factory string such as HNSW32",
+        help="auto (default), flat, ivf-sq, ivf-sq8, ivf-pq, hnsw, or a Faiss factory string",
+    )
+    parser.add_argument(
+        "--memory",
+        type=_megabytes,
+        metavar="MIB",
+        help="MiB that the index may take, which --kind auto minds (default: as many as it likes)",
+    )
+    parser.add_argument(
+        "--threads",
+        type=int,
+        choices=range(1, 257),
+        metavar="N",
+        default=os.cpu_count() or 1,
+        help="threads of the building (default: one for each core)",
     )
     parser.add_argument(
         "--recall",
@@ -54,6 +77,16 @@ def _add_build_options(parser: argparse.ArgumentParser) -> None:
         default=0.95,
         help="share of the exact top 100 that the index must find (default: 0.95)",
     )
+
+
+def _megabytes(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of MiB above 0")
+    return value
 
 
 COMMANDS = {

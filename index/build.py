@@ -4,14 +4,19 @@ import logging
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from index.bundle import INDEX_FILE, REPORT_FILE
 from index.catalog import write_catalog
-from index.faiss_index import FaissItemIndex, build_faiss_index
+from index.choice import Chosen, choose_index
+from index.kinds import AUTO
 from index.manifest import Manifest, write_manifest
-from index.probes import make_probes, measure_recall, write_probes
+from index.probes import N_PROBES, make_probes, measure_recall, write_probes
 from index.report import render_report
 from index.run_checks import check_run
 from index.tensor_files import copy_file, write_bytes
+from index.tuning import TUNING_USERS
+from model.arrays import Floats
 from model.baselines.names import YARDSTICKS
 from model.errors import InputError
 from model.files import new_folder
@@ -29,15 +34,23 @@ class Built(NamedTuple):
 
 
 def build_bundle(
-    run_path: Path, out: Path, *, kind: str = "auto", target_recall: float = DEFAULT_RECALL
+    run_path: Path,
+    out: Path,
+    *,
+    kind: str = AUTO,
+    target_recall: float = DEFAULT_RECALL,
+    memory: int | None = None,
+    threads: int = 1,
 ) -> Built:
     """Build a bundle; a failure at any moment leaves nothing at ``out``.
 
     Args:
         run_path: What ``model train`` left.
         out: The bundle's folder, which must not exist.
-        kind: ``auto``, ``flat`` or a Faiss factory string.
+        kind: ``auto``, a name of ``index.kinds``, or a Faiss factory string.
         target_recall: Share of the exact top 100 that the index must find, 0 to 1.
+        memory: Bytes that the index may take; None: as many as it likes. For ``auto`` only.
+        threads: OpenMP threads of the building.
 
     Raises:
         InputError: The run cannot become a bundle, or ``out`` exists.
@@ -49,9 +62,16 @@ def build_bundle(
     check_run(run, encoder)
     with new_folder(out) as folder:
         logger.info("Index %s of %d items", kind, len(run.items))
-        item_index = build_faiss_index(encoder.item_vectors, kind=kind)
+        chosen = choose_index(
+            encoder.item_vectors,
+            _tuning_interests(encoder, run),
+            kind=kind,
+            target_recall=target_recall,
+            memory=memory,
+            threads=threads,
+        )
         probes = make_probes(encoder, run.histories)
-        recall = measure_recall(item_index, encoder.item_vectors, probes)
+        recall = measure_recall(chosen.item_index, encoder.item_vectors, probes)
         logger.info("Recall@100 on %d users' interests: %.4f", len(probes.lengths), recall)
         if recall < target_recall:
             raise InputError(
@@ -59,10 +79,15 @@ def build_bundle(
                 f"{target_recall}; take --kind flat or a lower --recall"
             )
         copy_file(run.encoder_path, folder / ENCODER_FILE)
-        item_index.save(folder / INDEX_FILE)
+        chosen.item_index.save(folder / INDEX_FILE)
         write_catalog(run.items, folder)
         write_probes(folder, probes)
-        content = _manifest_content(run, encoder, item_index, recall, target_recall)
+        content = _manifest_content(run, encoder)
+        content["index"] = {
+            **_describe_index(chosen, (folder / INDEX_FILE).stat().st_size),
+            "target_recall": target_recall,
+            "measured_recall": recall,
+        }
         report = render_report(run, encoder, probes, content)
         write_bytes(folder / REPORT_FILE, report.encode())
         manifest = write_manifest(folder, content)
@@ -80,14 +105,36 @@ def _require_encoder(run: Run) -> None:
         )
 
 
-def _manifest_content(
-    run: Run,
-    encoder: OpalInferenceEncoder,
-    item_index: FaissItemIndex,
-    measured_recall: float,
-    target_recall: float,
-) -> dict[str, Any]:
-    """Say what the bundle is; ``write_manifest`` adds version, time and files."""
+def _tuning_interests(encoder: OpalInferenceEncoder, run: Run) -> Floats:
+    """Encode validation users other than the probes, where there are; shape (u, k, d), float32."""
+    histories = [each for each in run.histories if len(each)]
+    histories = histories[N_PROBES : N_PROBES + TUNING_USERS] or histories[:TUNING_USERS]
+    if not histories:
+        histories = [np.array([row]) for row in range(min(len(run.items), TUNING_USERS))]
+    return np.stack([each.vectors for each in encoder.encode_batch(histories)])
+
+
+def _describe_index(chosen: Chosen, size: int) -> dict[str, Any]:
+    """Say what the index is, for the manifest.
+
+    Args:
+        chosen: The index.
+        size: Of its file, in bytes.
+    """
+    item_index = chosen.item_index
+    return {
+        "kind": item_index.kind,
+        "factory": item_index.factory,
+        "metric": "inner_product",
+        "parameters": chosen.point.parameters if chosen.point else {},
+        "bytes_per_item": size / item_index.n_items,
+        "flat_milliseconds": chosen.flat_milliseconds,
+        "curve": [point._asdict() for point in chosen.curve],
+    }
+
+
+def _manifest_content(run: Run, encoder: OpalInferenceEncoder) -> dict[str, Any]:
+    """Say what the bundle is, but for its index; ``write_manifest`` adds version, time, files."""
     trained = run.manifest
     return {
         "git_revision": trained.get("git_revision"),
@@ -98,13 +145,6 @@ def _manifest_content(
             "fit_on": trained.get("fit_on", "train"),  # a run of an earlier version does not say
         },
         "catalog": {"items": len(run.items), "dim": encoder.dim},
-        "index": {
-            "kind": item_index.kind,
-            "factory": item_index.factory,
-            "metric": "inner_product",
-            "target_recall": target_recall,
-            "measured_recall": measured_recall,
-        },
         "metrics": {part: trained["metrics"].get(part, {}) for part in ("valid", "test")},
         # Where the data set lay says nothing outside the machine that trained.
         "dataset": {name: value for name, value in trained["dataset"].items() if name != "path"},

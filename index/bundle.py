@@ -85,8 +85,10 @@ def open_bundle(path: Path, *, check: bool = True, threads: int = 1) -> Bundle:
         raise BundleError(f"{error}; build the bundle again") from error
     item_index = open_faiss_index(
         path / INDEX_FILE,
+        kind=manifest.index.kind,
         factory=manifest.index.factory,
         item_vectors=encoder.item_vectors,
+        parameters=manifest.index.parameters,
         threads=threads,
     )
     bundle = Bundle(path, manifest, encoder, item_index, Catalog(path))

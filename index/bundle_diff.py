@@ -12,6 +12,8 @@ from model.arrays import Rows
 
 SHOWN_IDS = 10
 SECTIONS = ("model", "index", "catalog", "dataset")
+NOISE = ("index.curve", "index.flat_milliseconds")
+"""Times that building measured: they differ between two builds of the same run."""
 
 Change = tuple[Any, Any]
 
@@ -88,7 +90,7 @@ def diff_bundles(before: Bundle, after: Bundle) -> BundleDiff:
         changes={
             name: (old, new)
             for name, (old, new) in _side_by_side(_fields(first), _fields(second)).items()
-            if old != new
+            if old != new and name not in NOISE
         },
         answers=compare_answers(before, after),
     )

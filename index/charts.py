@@ -1,4 +1,4 @@
-"""Training curves as plain coordinates, which the report's template draws as inline SVG."""
+"""Curves as plain coordinates, which the report's template draws as inline SVG."""
 
 from typing import Any, NamedTuple
 
@@ -72,6 +72,71 @@ def _make_chart(name: str, curve: list[dict[str, Any]]) -> Chart | None:
     ]
     summary = f"{name}: from {values[0]:.4g} to {values[-1]:.4g} in {steps:.0f} steps"
     return Chart(name, summary, lines, f"{low:.3g}", f"{high:.3g}", int(steps))
+
+
+class RecallChart(NamedTuple):
+    """What an index finds, by the time that it takes; both axes run from their least value.
+
+    Attributes:
+        points: Of the line. Shape of SVG's ``points``.
+        chosen: Where the index operates: x and y; None where it is none of the points.
+        summary: For those who do not see it.
+        fastest: Milliseconds at the left edge.
+        slowest: Milliseconds at the right edge.
+        low: Recall at the bottom.
+        high: Recall at the top.
+    """
+
+    points: str
+    chosen: Point | None
+    summary: str
+    fastest: str
+    slowest: str
+    low: str
+    high: str
+    width: int = WIDTH
+    height: int = HEIGHT
+    left: int = LEFT
+    right: int = RIGHT
+    top: int = TOP
+    bottom: int = BOTTOM
+
+
+def make_recall_chart(
+    curve: list[dict[str, Any]], parameters: dict[str, float]
+) -> RecallChart | None:
+    """Make the chart of an index's operating points; None where there are too few to draw.
+
+    Args:
+        curve: Entries with ``parameters``, ``recall`` and ``milliseconds``.
+        parameters: Those of the point where it operates.
+    """
+    if len(curve) < 2:  # noqa: PLR2004 - a line needs two
+        return None
+    times = [entry["milliseconds"] for entry in curve]
+    recalls = [entry["recall"] for entry in curve]
+    low, high, fastest, slowest = min(recalls), max(recalls), min(times), max(times)
+    places = [
+        (
+            round(LEFT + (RIGHT - LEFT) * (time - fastest) / ((slowest - fastest) or 1.0), 1),
+            round(BOTTOM - (BOTTOM - TOP) * (recall - low) / ((high - low) or 1.0), 1),
+        )
+        for time, recall in zip(times, recalls, strict=True)
+    ]
+    chosen = [
+        place
+        for place, entry in zip(places, curve, strict=True)
+        if entry["parameters"] == parameters
+    ]
+    return RecallChart(
+        points=" ".join(f"{x},{y}" for x, y in places),
+        chosen=chosen[0] if chosen else None,
+        summary=f"recall@100 from {low:.4f} in {fastest:.3g} ms to {high:.4f} in {slowest:.3g} ms",
+        fastest=f"{fastest:.3g}",
+        slowest=f"{slowest:.3g}",
+        low=f"{low:.3g}",
+        high=f"{high:.3g}",
+    )
 
 
 def _path(line: list[Point], steps: float, low: float, high: float) -> str:

@@ -1,21 +1,22 @@
-"""Search by Faiss: build from a factory string, save, open memory-mapped, search.
+"""Search by Faiss: build from a factory string, save, open memory-mapped, search."""
 
-Exact (``Flat``) is what ``auto`` takes for now. Any factory string works; the search parameters
-are then Faiss's defaults, and ``index.build`` refuses what does not reach the promised recall.
-"""
-
+import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import faiss
 import numpy as np
 
-from index.exact import ExactItemIndex
-from index.item_index import NO_ROW, SearchResult, check_search
-from model.arrays import Floats, Mask
+from index.item_index import NO_ROW, SearchResult, check_search, no_answers
+from index.kinds import AUTO, FLAT, named_kinds
+from model.arrays import Floats, Mask, Rows
 from model.errors import BundleError, InputError
 
-FACTORIES = {"auto": "Flat", "flat": "Flat"}
-"""The kinds that have a name; every other kind is a factory string itself."""
+RESCORING = "rescoring"
+"""Parameter of our own: how many times the answers wanted are scored again with the vectors."""
+
+_LONGEST_QUEUE = 4096
+"""Of HNSW's candidates in a restricted search; beyond, the allowed vectors are scored directly."""
 
 
 class FaissItemIndex:
@@ -23,33 +24,50 @@ class FaissItemIndex:
 
     Args:
         index: A trained and filled Faiss index of metric inner product.
+        kind: Its name, or the factory string itself.
         factory: The factory string that it was made from.
-        item_vectors: The vectors themselves, from which an approximate index completes an answer
-            that came back too short. Shape (n_items, d), float32.
+        item_vectors: The vectors themselves: they complete an answer that came back too short,
+            and settle the order where the index rescores. Shape (n_items, d), float32.
+        parameters: Its operating point: Faiss's names (``nprobe``, ``efSearch``, …) and
+            ``rescoring``. What is not named stays as it is in ``index``.
         threads: OpenMP threads of one search. Every calling thread has its own pool of that
             size, so a service that searches from several threads keeps it at 1.
+
+    Raises:
+        ValueError: Faiss knows no such parameter for this index.
     """
 
     def __init__(
-        self, index: faiss.Index, *, factory: str, item_vectors: Floats, threads: int = 1
+        self,
+        index: faiss.Index,
+        *,
+        kind: str,
+        factory: str,
+        item_vectors: Floats,
+        parameters: Mapping[str, float] | None = None,
+        threads: int = 1,
     ) -> None:
         self._index = index
-        self._exact = ExactItemIndex(item_vectors)
+        self._item_vectors = item_vectors
         self._threads = threads
+        self._kind = kind
         self.factory = factory
         self.is_exact = factory == "Flat"
+        self.parameters: dict[str, float] = {}
+        self._rescoring = 1
+        self.operate_at(parameters or {})
         # From queries x dimensions = this threshold on (2000 interests of 64 dimensions by
         # default) Faiss takes a matrix product, which rounds differently: a score would then
         # depend on who else asks at the same moment.
         faiss.cvar.distance_compute_blas_threshold = np.iinfo(np.int32).max
 
     def __repr__(self) -> str:
-        return f"<FaissItemIndex {self.factory} {self.n_items} x {self.dim}>"
+        return f"<FaissItemIndex {self.kind} {self.n_items} x {self.dim}>"
 
     @property
     def kind(self) -> str:
         """See ``ItemIndex.kind``."""
-        return "flat" if self.is_exact else self.factory
+        return self._kind
 
     @property
     def n_items(self) -> int:
@@ -61,28 +79,94 @@ class FaissItemIndex:
         """See ``ItemIndex.dim``."""
         return int(self._index.d)
 
+    def parameter_ranges(self) -> dict[str, list[float]]:
+        """Return the parameters that Faiss would explore on this index, and the values of each."""
+        space = faiss.ParameterSpace()
+        space.initialize(self._index)
+        ranges = {}
+        for number in range(space.parameter_ranges.size()):
+            each = space.parameter_ranges.at(number)
+            ranges[each.name] = [each.values.at(place) for place in range(each.values.size())]
+        return ranges
+
+    def lists_with(self, n: int) -> int:
+        """Return how many lists of an inverted file hold n items on average; 0 of other kinds."""
+        inverted = faiss.try_extract_index_ivf(self._index)
+        return 0 if inverted is None else math.ceil(n * inverted.nlist / self.n_items)
+
+    def operate_at(self, parameters: Mapping[str, float]) -> None:
+        """Change the operating point. For whoever tunes or opens: not while others search.
+
+        Raises:
+            ValueError: Faiss knows no such parameter for this index.
+        """
+        space = faiss.ParameterSpace()
+        for name, value in parameters.items():
+            if name == RESCORING:
+                self._rescoring = int(value)
+                continue
+            try:
+                space.set_index_parameter(self._index, name, value)
+            except RuntimeError as error:
+                raise ValueError(f"{name} is no parameter of {self.factory}") from error
+        self.parameters |= parameters
+
     def search(self, queries: Floats, n: int, *, allowed: Mask | None = None) -> SearchResult:
         """See ``ItemIndex.search``."""
         check_search(self, queries, n, allowed)
-        if allowed is not None and not self.is_exact:
-            # Selectors inside approximate kinds need their own parameters, and return too few.
-            return self._exact.search(queries, n, allowed=allowed)
-        parameters = None
-        if allowed is not None:
-            parameters = _restricted_to(allowed)
         faiss.omp_set_num_threads(self._threads)  # of this calling thread only
         queries = np.ascontiguousarray(queries, dtype=np.float32)
-        scores, rows = self._index.search(queries, n, params=parameters)
+        if allowed is None:
+            result = self._search(queries, n, None)
+        elif (parameters := self._restricted_to(allowed)) is not None:
+            result = self._search(queries, n, parameters)
+        else:
+            return _search_directly(self._item_vectors, queries, n, np.flatnonzero(allowed))
+        return result if self.is_exact else self._completed(queries, result, allowed)
+
+    def _search(
+        self, queries: Floats, n: int, parameters: faiss.SearchParameters | None
+    ) -> SearchResult:
+        """Search the Faiss index; score what it found again where that is part of the kind."""
+        wanted = min(n * self._rescoring, self.n_items) if self._rescoring > 1 else n
+        scores, rows = self._index.search(queries, max(wanted, n), params=parameters)
         scores[rows == NO_ROW] = -np.inf
         result = SearchResult(scores, rows)
-        return result if self.is_exact else self._completed(queries, result)
+        return _rescored(result, queries, self._item_vectors, n) if self._rescoring > 1 else result
 
-    def _completed(self, queries: Floats, result: SearchResult) -> SearchResult:
-        """Answer exactly those queries for which the index found too few."""
+    def _restricted_to(self, allowed: Mask) -> faiss.SearchParameters | None:
+        """Make the parameters with which a search finds these rows only.
+
+        The nearest allowed items lie in more lists, or further along the graph, the fewer are
+        allowed: an approximate index makes as many times the effort.
+
+        Returns:
+            None where that is more work than to score the allowed vectors themselves.
+        """
+        selector = _selector(allowed)
+        if self.is_exact:
+            return faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
+        times = len(allowed) / max(1, int(np.count_nonzero(allowed)))
+        index = self._index
+        if isinstance(index, faiss.IndexIVF) and index.nprobe * times <= index.nlist / 2:
+            probed = math.ceil(index.nprobe * times)
+            return faiss.SearchParametersIVF(sel=selector, nprobe=probed)  # type: ignore[call-arg]
+        if isinstance(index, faiss.IndexHNSW) and index.hnsw.efSearch * times <= _LONGEST_QUEUE:
+            queue = math.ceil(index.hnsw.efSearch * times)
+            return faiss.SearchParametersHNSW(sel=selector, efSearch=queue)  # type: ignore[attr-defined, no-any-return]
+        return None
+
+    def _completed(
+        self, queries: Floats, result: SearchResult, allowed: Mask | None
+    ) -> SearchResult:
+        """Score all vectors for those queries for which the index found too few."""
         n = result.rows.shape[1]
-        short = (result.rows != NO_ROW).sum(axis=1) < min(n, self.n_items)
+        rows = None if allowed is None else np.flatnonzero(allowed)
+        reachable = self.n_items if rows is None else len(rows)
+        short = (result.rows != NO_ROW).sum(axis=1) < min(n, reachable)
         if short.any():
-            result.scores[short], result.rows[short] = self._exact.search(queries[short], n)
+            direct = _search_directly(self._item_vectors, queries[short], n, rows)
+            result.scores[short], result.rows[short] = direct
         return result
 
     def save(self, path: Path) -> None:
@@ -97,34 +181,61 @@ class FaissItemIndex:
             raise InputError(f"{path}: cannot be written ({_reason(error)})") from error
 
 
+def _rescored(result: SearchResult, queries: Floats, item_vectors: Floats, n: int) -> SearchResult:
+    """Score what was found with the vectors themselves, and keep the best n of each query."""
+    found = result.rows != NO_ROW
+    vectors = item_vectors[np.where(found, result.rows, 0)]
+    scores = np.matmul(vectors, queries[:, :, np.newaxis])[..., 0]
+    scores[~found] = -np.inf
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :n]
+    return SearchResult(
+        np.take_along_axis(scores, best, axis=1), np.take_along_axis(result.rows, best, axis=1)
+    )
+
+
+def _search_directly(
+    item_vectors: Floats, queries: Floats, n: int, rows: Rows | None
+) -> SearchResult:
+    """Score the vectors themselves, of some rows or (None) of all. Shapes as in ``search``."""
+    vectors = item_vectors if rows is None else item_vectors[rows]
+    result = no_answers(len(queries), n)
+    found = min(n, len(vectors))
+    if found:
+        scores, places = faiss.knn(queries, vectors, found, metric=faiss.METRIC_INNER_PRODUCT)
+        result.scores[:, :found] = scores
+        result.rows[:, :found] = places if rows is None else rows[places]
+    return result
+
+
+def _selector(allowed: Mask) -> faiss.IDSelector:
+    """Make what lets a search find these rows only. Shape (n_items,), bool."""
+    bits = np.packbits(allowed, bitorder="little")
+    # Faiss's Python layer replaces the constructor; its type stubs know only that of C++.
+    return faiss.IDSelectorBitmap(bits)  # type: ignore[call-arg, arg-type]
+
+
 def _reason(error: RuntimeError) -> str:
     """Return what Faiss says, without its place in Faiss's source and in one line."""
     return str(error).strip().splitlines()[-1].rsplit(": Error: ", maxsplit=1)[-1]
 
 
-def _restricted_to(allowed: Mask) -> faiss.SearchParameters:
-    """Make the parameters that let a search find these rows only. Shape (n_items,), bool."""
-    bits = np.packbits(allowed, bitorder="little")
-    # Faiss's Python layer replaces both constructors; its type stubs know only those of C++.
-    selector = faiss.IDSelectorBitmap(bits)  # type: ignore[call-arg, arg-type]
-    return faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
-
-
 def build_faiss_index(
-    item_vectors: Floats, *, kind: str = "auto", threads: int = 1
+    item_vectors: Floats, *, kind: str = FLAT, threads: int = 1
 ) -> FaissItemIndex:
-    """Train and fill an index.
+    """Train and fill an index; its operating point is Faiss's default until it is tuned.
 
     Args:
         item_vectors: Shape (n_items, d), float32; row = item row.
-        kind: ``auto``, ``flat`` or a Faiss factory string.
-        threads: See ``FaissItemIndex``.
+        kind: A name of ``index.kinds`` or a Faiss factory string.
+        threads: OpenMP threads of the building.
 
     Raises:
         InputError: Faiss rejects the factory string, or cannot train it on these vectors.
     """
-    factory = FACTORIES.get(kind, kind)
     vectors = np.ascontiguousarray(item_vectors, dtype=np.float32)
+    named = named_kinds(*vectors.shape)
+    factory = named[kind].factory if kind in named else kind
+    faiss.omp_set_num_threads(threads)
     try:
         index = faiss.index_factory(vectors.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
         index.train(vectors)
@@ -133,24 +244,39 @@ def build_faiss_index(
         reason = _reason(error)
         raise InputError(
             f"--kind {kind}: Faiss rejects it for {len(vectors)} vectors of {vectors.shape[1]} "
-            f"dimensions ({reason}); take auto, flat or a valid factory string"
+            f"dimensions ({reason}); take {AUTO}, {', '.join(named)} or a valid factory string"
         ) from error
-    return FaissItemIndex(index, factory=factory, item_vectors=item_vectors, threads=threads)
+    rescored = kind in named and named[kind].rescored
+    return FaissItemIndex(
+        index,
+        kind=FLAT if factory == "Flat" else kind,
+        factory=factory,
+        item_vectors=item_vectors,
+        parameters={RESCORING: 2} if rescored else None,
+    )
 
 
 def open_faiss_index(
-    path: Path, *, factory: str, item_vectors: Floats, threads: int = 1
+    path: Path,
+    *,
+    kind: str,
+    factory: str,
+    item_vectors: Floats,
+    parameters: Mapping[str, float] | None = None,
+    threads: int = 1,
 ) -> FaissItemIndex:
     """Open a saved index memory-mapped, so that all workers share one copy.
 
     Args:
         path: The file that ``FaissItemIndex.save`` wrote.
-        factory: The factory string, as the manifest holds it.
+        kind: The kind, as the manifest holds it.
+        factory: The factory string, likewise.
         item_vectors: See ``FaissItemIndex``.
+        parameters: The operating point, likewise.
         threads: See ``FaissItemIndex``.
 
     Raises:
-        BundleError: Faiss cannot read the file, or it does not fit ``item_vectors``.
+        BundleError: Faiss cannot read the file, or it does not fit the rest.
     """
     try:
         index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
@@ -164,4 +290,14 @@ def open_faiss_index(
         )
     if index.metric_type != faiss.METRIC_INNER_PRODUCT:
         raise BundleError(f"{path}: its metric is not inner product; build the bundle again")
-    return FaissItemIndex(index, factory=factory, item_vectors=item_vectors, threads=threads)
+    try:
+        return FaissItemIndex(
+            index,
+            kind=kind,
+            factory=factory,
+            item_vectors=item_vectors,
+            parameters=parameters,
+            threads=threads,
+        )
+    except ValueError as error:
+        raise BundleError(f"{path}: {error}; build the bundle again") from error

@@ -78,14 +78,31 @@ class CatalogEntry(_Part):
     dim: int
 
 
+class PointEntry(_Part):
+    """An operating point: what was found of each interest's top 100, and the time of one user."""
+
+    parameters: dict[str, FiniteFloat]
+    recall: Fraction
+    milliseconds: FiniteFloat
+
+
 class IndexEntry(_Part):
-    """The index and its operating point; recalls are of the top 100 on real interests."""
+    """The index and its operating point.
+
+    ``measured_recall`` is of the probes' answers, merged over interests; ``curve`` of each
+    interest's own list (``index.tuning``). What a bundle of an earlier program does not say is
+    empty.
+    """
 
     kind: str
     factory: str
     metric: str
     target_recall: Fraction
     measured_recall: Fraction
+    parameters: dict[str, FiniteFloat] = {}
+    bytes_per_item: FiniteFloat | None = None
+    flat_milliseconds: FiniteFloat | None = None
+    curve: list[PointEntry] = []
 
 
 class OfflineMetrics(_Part):

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from index.charts import make_charts
+from index.charts import make_charts, make_recall_chart
 from index.probes import Probes
 from model.arrays import Rows
 from model.inference import OpalInferenceEncoder
@@ -50,6 +50,8 @@ def render_report(
         metrics=_metric_rows([content["metrics"], *yardsticks.values()]),
         left_out=run.manifest.get("yardsticks_left_out", {}),
         charts=make_charts(run.manifest.get("curve", [])),
+        operating_points=_operating_points(content["index"]),
+        recall_chart=make_recall_chart(content["index"]["curve"], content["index"]["parameters"]),
         hyper_categories=_hyper_categories(run, encoder, titles),
         examples=[
             _example(probes, number, encoder, titles)
@@ -72,12 +74,32 @@ def _facts(content: dict[str, Any]) -> dict[str, str]:
         "model": f"{content['model']['name']}, {content['model']['stage']} stage",
         "data": ", ".join(f"{k}: {v}" for k, v in dataset.items() if k != "path"),
         "index": f"{index['kind']} (Faiss factory {index['factory']}), {index['metric']}",
+        "operating point": _in_words(index["parameters"]) or "none to choose",
+        "bytes per item": f"{index['bytes_per_item']:.0f}",
         "recall@100 of the index": (
             f"{index['measured_recall']:.4f} of the exact answers on real interests "
             f"(promised: {index['target_recall']})"
         ),
         "git revision": content["git_revision"] or "unknown",
     }
+
+
+def _operating_points(index: dict[str, Any]) -> list[dict[str, str | bool]]:
+    """Describe the operating points of the index, each beside the exact search."""
+    return [
+        {
+            "parameters": _in_words(point["parameters"]) or "exact",
+            "recall": f"{point['recall']:.4f}",
+            "milliseconds": f"{point['milliseconds']:.3f}",
+            "ratio": f"{index['flat_milliseconds'] / point['milliseconds']:.1f}",
+            "is_chosen": point["parameters"] == index["parameters"],
+        }
+        for point in index["curve"]
+    ]
+
+
+def _in_words(parameters: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:g}" for name, value in parameters.items())
 
 
 def _metric_rows(models: list[dict[str, dict[str, float]]]) -> list[tuple[str, list[str]]]:

@@ -65,7 +65,7 @@ class TrainingConfig:
     recipe: Recipe = _option(  # noqa: RUF009 - makes a field, as dataclasses.field does
         "default", "whose values the other options have", str, choices=("default", "paper")
     )
-    k: int = _option(4, "interests per user = number of hyper-categories", int, least=1)
+    k: int = _option(8, "interests per user = number of hyper-categories", int, least=1)
     dim: int = _option(128, "d, embedding and hidden size", int, least=1)
     max_len: int | None = _option(
         None,
@@ -188,7 +188,6 @@ class TrainingConfig:
 
 
 _PAPER: dict[str, Any] = {
-    "k": 8,
     "dim": 64,
     "max_len": 100,
     "batch_size": 1024,

@@ -135,6 +135,10 @@ def test_fields_and_metrics_are_set_side_by_side(first: Bundle, tmp_path: Path) 
         "model.hyper_parameters.k": {"before": 4, "after": 2},
         "model.hyper_parameters.dim": {"before": 16, "after": 8},
         "index.target_recall": {"before": 0.95, "after": 0.9},
+        "index.bytes_per_item": {
+            "before": pytest.approx(64, abs=1),
+            "after": pytest.approx(32, abs=1),
+        },
         "catalog.dim": {"before": 16, "after": 8},
     }
 

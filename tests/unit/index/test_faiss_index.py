@@ -28,7 +28,7 @@ def test_approximate_kinds_reach_their_recall_floor(
     exact = ExactItemIndex(vectors).search(queries, 10).rows
     built = build_faiss_index(vectors, kind=kind)
     built.save(tmp_path / "index")
-    opened = open_faiss_index(tmp_path / "index", factory=kind, item_vectors=vectors)
+    opened = open_faiss_index(tmp_path / "index", kind=kind, factory=kind, item_vectors=vectors)
 
     for item_index in (built, opened):
         found = item_index.search(queries, 10).rows
@@ -51,14 +51,14 @@ def test_a_file_that_is_no_index_is_refused(vectors: Floats, tmp_path: Path) -> 
     path.write_bytes(b"not an index at all, but long enough to be read")
 
     with pytest.raises(BundleError, match="index: Faiss cannot read it"):
-        open_faiss_index(path, factory="Flat", item_vectors=vectors)
+        open_faiss_index(path, kind="flat", factory="Flat", item_vectors=vectors)
 
 
 def test_an_index_of_other_vectors_is_refused(vectors: Floats, tmp_path: Path) -> None:
     build_faiss_index(vectors[:100]).save(tmp_path / "index")
 
     with pytest.raises(BundleError, match="holds 100 vectors of 16 dimensions, the encoder 2000"):
-        open_faiss_index(tmp_path / "index", factory="Flat", item_vectors=vectors)
+        open_faiss_index(tmp_path / "index", kind="flat", factory="Flat", item_vectors=vectors)
 
 
 def test_an_index_of_another_metric_is_refused(vectors: Floats, tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_an_index_of_another_metric_is_refused(vectors: Floats, tmp_path: Path) 
     faiss.write_index(index, str(tmp_path / "index"))
 
     with pytest.raises(BundleError, match="metric is not inner product"):
-        open_faiss_index(tmp_path / "index", factory="Flat", item_vectors=vectors)
+        open_faiss_index(tmp_path / "index", kind="flat", factory="Flat", item_vectors=vectors)
 
 
 def test_a_file_that_cannot_be_written_is_named(vectors: Floats, tmp_path: Path) -> None:
@@ -79,14 +79,19 @@ def test_an_opened_index_is_mapped_not_read(vectors: Floats, tmp_path: Path) -> 
     path = tmp_path / "index"
     build_faiss_index(vectors).save(path)
 
-    opened = open_faiss_index(path, factory="Flat", item_vectors=vectors)
+    opened = open_faiss_index(path, kind="flat", factory="Flat", item_vectors=vectors)
 
     assert opened.n_items == 2000
     assert str(path) in Path("/proc/self/maps").read_text()
 
 
-def test_a_search_uses_the_threads_that_it_was_given(vectors: Floats) -> None:
+def test_a_search_uses_the_threads_that_it_was_given(vectors: Floats, tmp_path: Path) -> None:
+    path = tmp_path / "index"
+    build_faiss_index(vectors).save(path)
     for threads in (2, 1):
-        build_faiss_index(vectors, threads=threads).search(vectors[:1], 1)
+        opened = open_faiss_index(
+            path, kind="flat", factory="Flat", item_vectors=vectors, threads=threads
+        )
+        opened.search(vectors[:1], 1)
 
         assert faiss.omp_get_max_threads() == threads

@@ -29,7 +29,9 @@ def flat(vectors: Floats, folder: Path) -> ItemIndex:
 def reopened_flat(vectors: Floats, folder: Path) -> ItemIndex:
     built = build_faiss_index(vectors, kind="flat")
     built.save(folder / "index.faiss")
-    return open_faiss_index(folder / "index.faiss", factory=built.factory, item_vectors=vectors)
+    return open_faiss_index(
+        folder / "index.faiss", kind=built.kind, factory=built.factory, item_vectors=vectors
+    )
 
 
 def hnsw(vectors: Floats, folder: Path) -> ItemIndex:

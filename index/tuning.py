@@ -1,0 +1,162 @@
+"""Tune an index on real interests: what each operating point finds, and how long it takes.
+
+Recall is over each interest's own list: the share of its exact top 100 that the index finds. What
+is merged from several interests is found more often than that, since the best of each counts.
+Times are those of one user's interests searched together, on one thread.
+"""
+
+import itertools
+import statistics
+import time
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import faiss
+import numpy as np
+
+from index.faiss_index import RESCORING, FaissItemIndex
+from index.item_index import ItemIndex
+from index.probes import SCORE_TOLERANCE
+from model.arrays import Floats
+
+TOP = 100
+TUNING_USERS = 100
+
+Parameters = Mapping[str, float]
+
+_GRIDS: dict[str, tuple[float, ...]] = {
+    # Faiss's own grid has powers of 2 only: too coarse where a step doubles the time.
+    "nprobe": (1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 96, 128, 192, 256, 384, 512),
+    "efSearch": (32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024),
+    "k_factor_rf": (1, 2, 4, 8, 16),
+}
+_RESCORINGS = (1, 2, 3, 4, 6, 8, 12)
+_ENOUGH = 0.999
+_TOO_SLOW = 2.0  # times the exact search
+
+
+class Point(NamedTuple):
+    """An operating point of an index, measured.
+
+    Attributes:
+        parameters: By name; see ``FaissItemIndex``.
+        recall: Share of each interest's exact top 100 that was found.
+        milliseconds: Median for one user's interests, one thread.
+    """
+
+    parameters: dict[str, float]
+    recall: float
+    milliseconds: float
+
+
+class Interests(NamedTuple):
+    """Users' interests to tune on, and the truth about them.
+
+    Attributes:
+        vectors: Shape (u, k, d), float32.
+        cuts: Exact score of each interest's 100th item, or the last. Shape (u, k), float32.
+        top: min(100, n_items).
+        flat_milliseconds: Median time of the exact search (Faiss Flat), as in ``Point``.
+    """
+
+    vectors: Floats
+    cuts: Floats
+    top: int
+    flat_milliseconds: float
+
+
+def know_exactly(item_vectors: Floats, interests: Floats) -> Interests:
+    """Search interests exactly.
+
+    Args:
+        item_vectors: Shape (n_items, d), float32.
+        interests: Of the first users; others are left out. Shape (u, k, d), float32.
+    """
+    interests = np.ascontiguousarray(interests[:TUNING_USERS])
+    top = min(TOP, len(item_vectors))
+    flat = faiss.IndexFlatIP(item_vectors.shape[1])
+    flat.add(np.ascontiguousarray(item_vectors))
+    faiss.omp_set_num_threads(1)
+    cuts, times = [], []
+    for user in interests:
+        begun = time.perf_counter()
+        scores, _ = flat.search(user, top)
+        times.append(time.perf_counter() - begun)
+        cuts.append(scores[:, -1])
+    return Interests(interests, np.stack(cuts), top, 1e3 * statistics.median(times))
+
+
+def measure_point(
+    item_index: ItemIndex, item_vectors: Floats, interests: Interests, parameters: Parameters
+) -> Point:
+    """Measure an index as it is set now.
+
+    Args:
+        item_index: The index.
+        item_vectors: Shape (n_items, d), float32.
+        interests: What to search.
+        parameters: How it is set, for the record.
+    """
+    times, hits = [], 0
+    for user, cuts in zip(interests.vectors, interests.cuts, strict=True):
+        begun = time.perf_counter()
+        found = item_index.search(user, interests.top)
+        times.append(time.perf_counter() - begun)
+        vectors = item_vectors[np.maximum(found.rows, 0)]
+        scores = np.matmul(vectors, user[:, :, np.newaxis])[..., 0]
+        good = (found.rows >= 0) & (scores >= cuts[:, np.newaxis] - SCORE_TOLERANCE)
+        hits += int(np.count_nonzero(good))
+    recall = hits / (interests.cuts.size * interests.top)
+    return Point(dict(parameters), recall, 1e3 * statistics.median(times))
+
+
+def explore(item_index: FaissItemIndex, item_vectors: Floats, interests: Interests) -> list[Point]:
+    """Measure the operating points of an index; keep those that no other one beats.
+
+    Returns:
+        Ascending in recall and in time; at least one point.
+    """
+    measured: list[Point] = []
+    optimal = faiss.OperatingPoints()
+    for parameters in _combinations(item_index):
+        if any(_leads_no_further(point, parameters, interests) for point in measured):
+            continue
+        item_index.operate_at(parameters)
+        point = measure_point(item_index, item_vectors, interests, parameters)
+        optimal.add(point.recall, point.milliseconds, str(len(measured)), len(measured))
+        measured.append(point)
+    points = optimal.optimal_pts
+    numbers = [points.at(place).cno for place in range(points.size())]
+    # Faiss begins with a point of its own, at recall 0 and without a number.
+    return [measured[number] for number in numbers if number >= 0]
+
+
+def choose(points: list[Point], target: float) -> Point | None:
+    """Return the fastest point that keeps a promise; None where none does."""
+    good = [point for point in points if point.recall >= target]
+    return min(good, key=lambda point: point.milliseconds, default=None)
+
+
+def _leads_no_further(point: Point, parameters: Parameters, interests: Interests) -> bool:
+    """Tell whether more effort than at a point is in vain: it found all, or took too long."""
+    is_more = all(parameters[name] >= value for name, value in point.parameters.items())
+    too_slow = point.milliseconds > _TOO_SLOW * interests.flat_milliseconds
+    return is_more and (point.recall >= _ENOUGH or too_slow)
+
+
+def _combinations(item_index: FaissItemIndex) -> Iterator[dict[str, float]]:
+    """Enumerate operating points, those that take the least time first."""
+    least = {"nprobe": item_index.lists_with(TOP)}
+    ranges = {
+        name: _fitting(_GRIDS.get(name, tuple(values)), least.get(name, 0), max(values))
+        for name, values in item_index.parameter_ranges().items()
+    }
+    if RESCORING in item_index.parameters:
+        ranges[RESCORING] = list(_RESCORINGS)
+    for values in itertools.product(*ranges.values()):
+        yield dict(zip(ranges, values, strict=True))
+
+
+def _fitting(grid: tuple[float, ...], least: float, most: float) -> list[float]:
+    """Leave out of a grid what finds too few to begin with, and more than Faiss would try."""
+    return [value for value in grid if least <= value <= most] or [most]
