@@ -4,6 +4,7 @@ Nothing that does not pass is returned: checksums, shapes, then the probes, whic
 what was mapped. ``index.build`` is the writer.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +12,17 @@ import numpy as np
 
 from index.catalog import CATEGORIES_FILE, ITEMS_FILE, LOOKUP_FILE, POPULAR_FILE, Catalog
 from index.faiss_index import FaissItemIndex, open_faiss_index
-from index.manifest import Manifest, file_entry, read_manifest
+from index.manifest import (
+    Manifest,
+    file_entry,
+    manifest_bytes,
+    parse_manifest,
+    read_manifest,
+)
 from index.probes import PROBE_FILE, check_probes, open_probes
+from index.signing import KEY_VARIABLE, SIGNATURE_FILE, signature_of, signing_keys
 from model.errors import BundleError, InputError
+from model.files import replace_file, sweep_staging
 from model.inference import ENCODER_FILE, OpalInferenceEncoder, load_encoder
 
 INDEX_FILE = "index.faiss"
@@ -95,24 +104,52 @@ def check_files(path: Path, manifest: Manifest, *, digests: bool = True) -> None
     Raises:
         BundleError: Names the first file that is missing or not as it was written.
     """
+    for problem in file_problems(path, manifest, digests=digests):
+        raise BundleError(problem)
+
+
+def file_problems(path: Path, manifest: Manifest, *, digests: bool = True) -> Iterator[str]:
+    """Yield, for each file that is not as the manifest says, what is wrong and what to do."""
     for name in REQUIRED_FILES:
         if name not in manifest.files:
-            raise BundleError(f"{path}: the manifest does not list {name}; build it again")
+            yield f"{path}: the manifest does not list {name}; build it again"
     for name, expected in manifest.files.items():
         file = path / name
         if not file.is_file():
-            raise BundleError(f"{file}: is missing; build or copy the bundle again")
-        size = file.stat().st_size
-        if size != expected.bytes:
-            raise BundleError(
+            yield f"{file}: is missing; build or copy the bundle again"
+        elif (size := file.stat().st_size) != expected.bytes:
+            yield (
                 f"{file}: has {size} bytes, the manifest says {expected.bytes}; "
                 "build or copy the bundle again"
             )
-        if digests and file_entry(file)["sha256"] != expected.sha256:
-            raise BundleError(
+        elif digests and file_entry(file)["sha256"] != expected.sha256:
+            yield (
                 f"{file}: damaged (SHA-256 differs from the manifest); "
                 "build or copy the bundle again"
             )
+
+
+def sign_bundle(path: Path) -> Manifest:
+    """Sign a bundle that was built without the key, or with one that is being replaced.
+
+    Only the signature is written, atomically: a bundle in a registry may be signed while it serves.
+
+    Args:
+        path: Its folder.
+
+    Raises:
+        InputError: The environment has no key.
+        BundleError: It is damaged; what is damaged is not vouched for.
+    """
+    keys = signing_keys()
+    if not keys:
+        raise InputError(f"{KEY_VARIABLE} is not set; there is no key to sign with")
+    content = manifest_bytes(path)  # once: what is checked is what is signed
+    manifest = parse_manifest(path, content)
+    check_files(path, manifest)
+    sweep_staging(path)
+    replace_file(path / SIGNATURE_FILE, signature_of(content, keys))
+    return manifest
 
 
 def _check_shapes(bundle: Bundle) -> None:

@@ -84,6 +84,8 @@ class Catalog:
             self._rows: Rows = lookup["rows"]
             check_lookup(self._hashes, self._rows, self.n_items)
             _require_lengths({len(self._hashes)}, self.n_items)
+        with _named(folder / ITEMS_FILE):
+            self._require_different_ids()
         with _named(folder / POPULAR_FILE):
             check_permutation(popular, self.n_items, "popular rows")
         self.popular = popular
@@ -112,6 +114,14 @@ class Catalog:
             if found != item_ids[place]:
                 rows[place] = self._row_beside(int(positions[place]), item_ids[place])
         return rows
+
+    def _require_different_ids(self) -> None:
+        """Raise ValueError where two rows have the same id, which hash alike."""
+        alike = np.flatnonzero(self._hashes[:-1] == self._hashes[1:])
+        ids = self.ids_of(self._rows[np.union1d(alike, alike + 1)])
+        if len(set(ids)) < len(ids):
+            repeated = next(each for each in ids if ids.count(each) > 1)
+            raise ValueError(f"item_id {repeated!r} occurs twice")
 
     def _row_beside(self, position: int, item_id: str) -> int:
         """Look for an id among those with the same hash, which begin at ``position``."""

@@ -44,6 +44,13 @@ class LiveHistory:
         last = max(place for place, entry in enumerate(entries) if entry["version"] == version)
         self._write(entries[:last])
 
+    def keep_only(self, published: list[str]) -> None:
+        """Forget versions that were removed, so that one published anew was not live before."""
+        entries = self._read()
+        kept = [entry for entry in entries if entry["version"] in published]
+        if kept != entries:
+            self._write(kept)
+
     def _read(self) -> list[dict[str, str]]:
         try:
             entries = json.loads(self.path.read_text(encoding="utf-8"))

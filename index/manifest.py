@@ -1,7 +1,8 @@
 """The manifest of a bundle: what it is, how good it is, and what must be in its files.
 
 The version's name ends in a digest of everything else in the manifest, and the manifest holds the
-digest of every file: a change anywhere in a bundle shows. (Against damage, not against malice.)
+digest of every file: a change anywhere in a bundle shows. That is against damage; against malice
+there is ``index.signing``, and a manifest that fails it is not read.
 """
 
 import hashlib
@@ -21,6 +22,7 @@ from pydantic import (
     ValidationError,
 )
 
+from index.signing import SIGNATURE_FILE, check_signature, signature_of, signing_keys
 from index.tensor_files import write_bytes
 from model.errors import BundleError
 
@@ -136,7 +138,9 @@ class Manifest(_Part):
 
 
 def write_manifest(folder: Path, content: dict[str, Any]) -> Manifest:
-    """Name the version and write ``manifest.json``, the last file of a bundle.
+    """Name the version and write ``manifest.json``, the last file of a bundle, and its signature.
+
+    It is signed where the environment has a key.
 
     Args:
         folder: The bundle so far; every file in it is entered with its digest.
@@ -144,29 +148,56 @@ def write_manifest(folder: Path, content: dict[str, Any]) -> Manifest:
 
     Raises:
         BundleError: A field is missing or of the wrong type.
+        InputError: The key cannot be used.
     """
+    keys = signing_keys()
     files = {path.name: file_entry(path) for path in sorted(folder.iterdir())}
     created = datetime.now(UTC).isoformat(timespec="seconds")
     whole = {"format_version": FORMAT_VERSION, "created": created, **content, "files": files}
     document = {"version": _version_name(whole), **whole}
     manifest = _validated(document, Path(MANIFEST_FILE))  # its folder's name is yet to come
-    write_bytes(folder / MANIFEST_FILE, _text(document).encode())
+    written = _text(document).encode()
+    write_bytes(folder / MANIFEST_FILE, written)
+    if keys:
+        write_bytes(folder / SIGNATURE_FILE, signature_of(written, keys))
     return manifest
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Read and check ``manifest.json``.
+    """Read and check ``manifest.json``, and its signature where the environment has a key.
 
     Raises:
-        BundleError: It is missing, of another format, not as it was written, or its folder is
-            named like another version.
+        BundleError: It is missing, of another format, not as it was written, not signed, or its
+            folder is named like another version.
+    """
+    content = manifest_bytes(folder)
+    check_signature(folder, content)
+    return parse_manifest(folder, content)
+
+
+def manifest_bytes(folder: Path) -> bytes:
+    """Return the manifest as it lies there, unchecked.
+
+    Raises:
+        BundleError: It is missing.
     """
     path = folder / MANIFEST_FILE
     try:
-        text = path.read_text(encoding="utf-8")
-        document = json.loads(text)
+        return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         raise BundleError(f"{path}: no such file; is {folder} a bundle?") from None
+
+
+def parse_manifest(folder: Path, content: bytes) -> Manifest:
+    """Check what was read of a manifest, all but its signature.
+
+    Raises:
+        BundleError: See ``read_manifest``.
+    """
+    path = folder / MANIFEST_FILE
+    try:
+        text = content.decode()
+        document = json.loads(text)
     except RecursionError:
         raise BundleError(f"{path}: nested too deeply; the bundle is damaged") from None
     except ValueError as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors

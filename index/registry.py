@@ -6,22 +6,23 @@
     .lock               held by whoever writes; readers need no lock
 
 Killed at any moment, a writer leaves CURRENT as it was or as it was to be, and no half bundle;
-what it was copying lies in a staging folder, which the next publish sweeps away.
+what it was copying or removing lies in a staging folder, which the next writer sweeps away.
 """
 
 import fcntl
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from index.admission import Admission
 from index.bundle import check_files, open_bundle
+from index.bundle_copy import copy_bundle
 from index.live_history import LiveHistory
-from index.manifest import MANIFEST_FILE, is_version_name, read_manifest
+from index.manifest import Manifest, is_version_name, read_manifest
+from index.pruning import Pruned, prunable, size_of
 from index.registry_entry import RegistryEntry, describe
-from index.tensor_files import copy_file
-from model.errors import BundleError, RegistryError
-from model.files import new_folder, replace_file, sweep_staging
+from model.errors import OpalError, RegistryError
+from model.files import remove_folder, replace_file, sweep_staging
 
 CURRENT_FILE = "CURRENT"
 LOCK_FILE = ".lock"
@@ -50,7 +51,7 @@ class Registry:
 
     def entries(self) -> list[RegistryEntry]:
         """Describe the published versions, oldest first; a damaged one has its problem stated."""
-        current = self._current_or_none()
+        current = self.current_or_none()
         folder = self.path / BUNDLES
         return [describe(folder / name, live=name == current) for name in self.versions()]
 
@@ -89,7 +90,9 @@ class Registry:
             )
         return path
 
-    def publish(self, bundle_path: Path, *, activate: bool = True) -> str:
+    def publish(
+        self, bundle_path: Path, *, activate: bool = True, admission: Admission | None = None
+    ) -> str:
         """Copy a bundle into the registry, and make it CURRENT.
 
         The bundle is checked before it is copied, and the copy again. Publishing what is already
@@ -98,35 +101,42 @@ class Registry:
         Args:
             bundle_path: What ``index build`` wrote.
             activate: Make it CURRENT.
+            admission: Decides whether it is good enough to be CURRENT; None: every sound one is.
 
         Returns:
             Its version.
 
         Raises:
-            BundleError: The bundle is damaged.
+            BundleError: The bundle is damaged, or not good enough; nothing was copied.
         """
-        version = open_bundle(bundle_path).version
+        manifest = open_bundle(bundle_path).manifest
         (self.path / BUNDLES).mkdir(parents=True, exist_ok=True)
         with self._writing():
-            for folder in (self.path, self.path / BUNDLES):
-                sweep_staging(folder)  # whoever holds the lock is the only writer
-            target = self.path / BUNDLES / version
-            if not _is_whole(target):
-                _copy_bundle(bundle_path, target)
+            self._sweep()
             if activate:
-                self._switch(version)
-        return version
+                self._admit(manifest, admission)
+            copy_bundle(bundle_path, self.path / BUNDLES / manifest.version, manifest)
+            if activate:
+                self._switch(manifest.version)
+        return manifest.version
 
-    def activate(self, version: str) -> None:
+    def activate(self, version: str, *, admission: Admission | None = None) -> None:
         """Make a published bundle CURRENT.
+
+        Args:
+            version: Its name.
+            admission: See ``publish``.
 
         Raises:
             RegistryError: It is not in the registry.
-            BundleError: It is damaged.
+            BundleError: It is damaged, or not good enough.
         """
-        path = self.bundle_path(version)
+        self.bundle_path(version)
         with self._writing():
-            check_files(path, read_manifest(path))
+            path = self.bundle_path(version)  # again: until now it could have been pruned
+            manifest = read_manifest(path)
+            check_files(path, manifest)
+            self._admit(manifest, admission)
             self._switch(version)
 
     def rollback(self) -> str:
@@ -139,8 +149,7 @@ class Registry:
             RegistryError: None was live before that is still there.
             BundleError: It is damaged.
         """
-        if not self.path.is_dir():
-            raise RegistryError(f"{self.path}: no registry here; publish a bundle to make one")
+        self.require()
         with self._writing():
             current, published = self.current(), self.versions()
             history = LiveHistory(self.path)
@@ -156,16 +165,71 @@ class Registry:
             history.forget_from(version)
         return version
 
+    def prune(self, keep: int, *, dry_run: bool = False) -> list[Pruned]:
+        """Remove old versions.
+
+        CURRENT stays, and what a rollback would go to next. A worker that still serves a version
+        that is removed has its files mapped and goes on.
+
+        Args:
+            keep: How many of the newest versions stay, at least 1.
+            dry_run: Remove nothing.
+
+        Returns:
+            What was removed, or would be; oldest first.
+
+        Raises:
+            RegistryError: There is no registry, or what is or was live cannot be read.
+        """
+        self.require()
+        with self._writing():
+            if not dry_run:
+                self._sweep()
+            current, published = self.current(), self.versions()
+            history = LiveHistory(self.path)
+            spared = [current, *history.before(current, published)[-1:]]
+            pruned = []
+            for version in prunable(published, keep, spared):
+                path = self.path / BUNDLES / version
+                pruned.append(Pruned(version, size_of(path)))
+                if not dry_run:
+                    remove_folder(path)
+            if not dry_run:
+                history.keep_only(self.versions())
+        return pruned
+
+    def require(self) -> None:
+        """Raise RegistryError where there is no registry."""
+        if not self.path.is_dir():
+            raise RegistryError(f"{self.path}: no registry here; publish a bundle to make one")
+
+    def _admit(self, manifest: Manifest, admission: Admission | None) -> None:
+        """Compare with what is CURRENT under the lock: nobody can put another in its place."""
+        current = self.current_or_none()
+        if admission is None or current is None or current == manifest.version:
+            return
+        try:
+            live = read_manifest(self.bundle_path(current))
+        except OpalError as error:
+            admission.pass_over(current, str(error))
+        else:
+            admission.judge(manifest, live)
+
+    def _sweep(self) -> None:
+        """Remove what killed writers left; whoever holds the lock is the only writer."""
+        for folder in (self.path, self.path / BUNDLES):
+            sweep_staging(folder)
+
     def _switch(self, version: str) -> None:
         """Make a version CURRENT; the history comes first, so that a kill between loses nothing."""
-        current = self._current_or_none()
+        current = self.current_or_none()
         if current == version:
             return
         if current is not None:
             LiveHistory(self.path).push(current)
         replace_file(self.path / CURRENT_FILE, version + "\n")
 
-    def _current_or_none(self) -> str | None:
+    def current_or_none(self) -> str | None:
         """Return CURRENT; a damaged one must not stand in the way of a good one."""
         try:
             return self.current()
@@ -178,27 +242,3 @@ class Registry:
         with (self.path / LOCK_FILE).open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
-
-
-def _is_whole(bundle_path: Path) -> bool:
-    """Tell whether a published bundle is there and as it was written."""
-    if not bundle_path.exists():
-        return False
-    try:
-        check_files(bundle_path, read_manifest(bundle_path))
-    except BundleError as error:
-        logging.getLogger(__name__).warning("Replacing a damaged copy: %s", error)
-        return False
-    return True
-
-
-def _copy_bundle(source: Path, target: Path) -> None:
-    """Copy what the manifest lists, check the copy, and only then give it its name."""
-    manifest = read_manifest(source)
-    with new_folder(target, replace=True) as folder:
-        for name in [*manifest.files, MANIFEST_FILE]:
-            copy_file(source / name, folder / name)
-        try:
-            check_files(folder, read_manifest(folder))
-        except BundleError as error:
-            raise BundleError(f"{source}: changed while it was copied ({error})") from error

@@ -17,6 +17,19 @@ from model.errors import OpalError
 Result = dict[str, Any]
 
 
+class NegativeError(OpalError):
+    """What was asked for was done, and the answer is no: a result to print, and exit status 1.
+
+    Args:
+        message: The line on stderr.
+        result: The JSON document, or what is described, on stdout.
+    """
+
+    def __init__(self, message: str, result: Result) -> None:
+        super().__init__(message)
+        self.result = result
+
+
 def add_json_option(parser: argparse.ArgumentParser) -> None:
     """Add ``--json``, which every command takes."""
     parser.add_argument(
@@ -38,8 +51,11 @@ def run_command(
         describe: Turns the result into the text printed without ``--json``.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    status = 0
     try:
         result = action(arguments)
+    except NegativeError as error:
+        result, status = error.result, fail(str(error))
     except OpalError as error:
         return fail(str(error))
     except OSError as error:
@@ -49,7 +65,7 @@ def run_command(
         return fail("interrupted")
     text = json.dumps(result, indent=2) if arguments.json else describe(result)
     sys.stdout.write(text + "\n")
-    return 0
+    return status
 
 
 def fail(message: str) -> int:

@@ -52,6 +52,20 @@ def new_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
         sync(path.parent)
 
 
+def remove_folder(path: Path) -> None:
+    """Remove a folder: it loses its name at once, only then its files.
+
+    Killed between, a remover leaves a staging folder, which the next writer sweeps away.
+
+    Raises:
+        OSError: It cannot be removed, or not all of it.
+    """
+    with _staging_folder(path) as staging:
+        path.rename(staging / path.name)
+        sync(path.parent)
+        shutil.rmtree(staging)
+
+
 def sweep_staging(folder: Path, *, name: str | None = None) -> None:
     """Remove what killed writers left in a folder; what a living one fills is locked, and stays.
 
@@ -109,15 +123,21 @@ def locked(path: Path) -> Iterator[bool]:
 
 
 def replace_file(path: Path, content: bytes | str) -> None:
-    """Replace a small file atomically: readers see the old content or the new, never a mixture."""
+    """Replace a small file atomically: readers see the old content or the new, never a mixture.
+
+    Raises:
+        OSError: It cannot be written, on a full disk for example; names the file.
+    """
     data = content.encode() if isinstance(content, str) else content
     temporary = path.with_name(f"{STAGING_PREFIX}{path.name}-{uuid.uuid4().hex[:8]}")
     try:
         temporary.write_bytes(data)
         sync(temporary)
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno is not None:
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
     sync(path.parent)
 

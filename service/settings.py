@@ -11,6 +11,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from index.signing import KEY_VARIABLE, parse_keys
 from model.errors import InputError
 
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -77,6 +78,13 @@ class Settings(BaseSettings):
     admin_token: SecretStr | None = Field(
         default=None, description="Bearer token that /admin asks for; without it /admin is open"
     )
+    # Read again where manifests are read (index.signing), by workers from their environment; here
+    # it is checked at start and listed with the others.
+    signing_key: SecretStr | None = Field(
+        default=None,
+        description="Key, or several separated by commas; bundles must be signed with one of them. "
+        "Without it signatures are ignored",
+    )
     drain_seconds: SecondsOrOff = Field(
         default=1.0,
         description="Seconds after SIGTERM in which /readyz says 503 while requests are served",
@@ -88,6 +96,16 @@ class Settings(BaseSettings):
         default="info", description="Least severe log lines that are written"
     )
     access_log: bool = Field(default=False, description="Write one log line for every request")
+
+    @field_validator("signing_key")
+    @classmethod
+    def _check_signing_key(cls, keys: SecretStr | None) -> SecretStr | None:
+        if keys is not None:
+            try:
+                parse_keys(keys.get_secret_value())
+            except InputError as error:
+                raise ValueError(str(error).removeprefix(f"{KEY_VARIABLE}: ")) from None
+        return keys
 
     @field_validator("redis_url")
     @classmethod

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from index.__main__ import main
+from index.__main__ import COMMANDS, main
 from tests.bundles import build_small_bundle, write_run
 
 ROOT = Path(__file__).parents[3]
@@ -49,6 +49,7 @@ def test_a_bundles_life(tmp_path: Path) -> None:
         "new": True,
         "current": built["version"],
         "registry": str(registry),
+        "comparison": None,
     }
     other = document("build", second, "--out", tmp_path / "b", "--kind", "flat")["version"]
     assert (
@@ -93,6 +94,15 @@ def test_a_failure_is_one_line_on_stderr_and_status_1(tmp_path: Path) -> None:
         ["build", "run", "--out", "o", "--recall", "95"],
         ["build", "run", "--out", "o", "--recall", "nan"],
         ["build", "run", "--out", "o", "--recall", "much"],
+        ["publish", "bundle", "--registry", "r", "--tolerance", "2"],
+        ["prune", "--registry", "r"],
+        ["prune", "--registry", "r", "--keep", "0"],
+        ["prune", "--registry", "r", "--keep", "few"],
+        ["diff", "a"],
+        ["verify"],
+        ["verify", "--all"],
+        ["verify", "bundle", "--all", "--registry", "r"],
+        ["sign"],
     ],
 )
 def test_wrong_usage_is_status_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -118,7 +128,7 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
 
     assert caught.value.code == 0
     text = capsys.readouterr().out
-    for name in ("build", "verify", "publish", "list", "activate", "rollback"):
+    for name in COMMANDS:
         assert f"\n    {name} " in text
 
 
@@ -144,8 +154,11 @@ def test_texts_for_people(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert said("list", *registry) == f"* {version}  opal (soft), 300 items\n"
     assert said("activate", version, *registry) == f"CURRENT is {version}\n"
     assert "is not a version's name" in said("activate", "../x", *registry, status=1)
-    other = build_small_bundle(tmp_path, name="second", n_items=30)
-    said("publish", str(other), *registry)
+    other = str(build_small_bundle(tmp_path, name="second", n_items=30))
+    assert "items in the catalog 30 against 300" in said("publish", other, *registry, status=1)
+    assert said("publish", other, *registry, "--force").endswith(
+        f" (forced: worse than {version})\n"
+    )
     assert said("rollback", *registry) == f"CURRENT is {version}\n"
     assert "index flat" in said(
         "build", str(tmp_path / "bundle-run"), "--out", out, "--recall", "0.5"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from model.command import Result, add_json_option, fail, run_command
+from model.command import NegativeError, Result, add_json_option, fail, run_command
 from model.errors import BundleError, InputError, OpalError, RegistryError
 
 
@@ -55,6 +55,19 @@ def test_what_a_person_can_mend_is_one_line_and_status_1(
 
     assert run(action, *options) == 1
     assert capsys.readouterr() == ("", f"error: {line}\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "out"), [((), "answer: no\n"), (("--json",), '{\n  "answer": "no"\n}\n')]
+)
+def test_a_negative_answer_is_told_in_full_with_one_line_and_status_1(
+    capsys: pytest.CaptureFixture[str], options: tuple[str, ...], out: str
+) -> None:
+    def action(_: argparse.Namespace) -> Result:
+        raise NegativeError("2 problems", {"answer": "no"})
+
+    assert run(action, *options) == 1
+    assert capsys.readouterr() == (out, "error: 2 problems\n")
 
 
 def test_a_defect_of_ours_keeps_its_traceback() -> None:

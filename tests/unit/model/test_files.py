@@ -6,7 +6,13 @@ from pathlib import Path
 import pytest
 
 from model.errors import InputError
-from model.files import new_folder, read_json_object, replace_file, sweep_staging
+from model.files import (
+    new_folder,
+    read_json_object,
+    remove_folder,
+    replace_file,
+    sweep_staging,
+)
 
 
 class BoomError(Exception):
@@ -116,7 +122,41 @@ def test_a_failed_replacement_keeps_the_old_file(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", no_space)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(OSError, match="No space") as caught:
         replace_file(file, "new")
+    assert caught.value.filename == str(file)
     assert file.read_text() == "old"
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_removed_folder_has_no_name_before_its_files_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "file").touch()
+
+    def refuse(_: Path) -> None:
+        assert not folder.exists()
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("model.files.shutil.rmtree", lambda path, ignore_errors=False: refuse(path))
+        with pytest.raises(PermissionError):
+            remove_folder(folder)
+    (debris,) = tmp_path.iterdir()
+    assert (debris / "folder" / "file").exists()
+
+    sweep_staging(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_is_removed(tmp_path: Path) -> None:
+    (tmp_path / "folder" / "deep").mkdir(parents=True)
+
+    remove_folder(tmp_path / "folder")
+
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(FileNotFoundError):
+        remove_folder(tmp_path / "folder")
+    assert list(tmp_path.iterdir()) == []

@@ -60,3 +60,12 @@ def test_secrets_are_not_shown() -> None:
     )
 
     assert "secret" not in repr(settings)
+
+
+def test_a_signing_key_that_is_too_short_is_told_and_not_shown() -> None:
+    with pytest.raises(InputError) as caught:
+        read_settings(registry="somewhere", signing_key=f"{32 * 'k'},hunter2")
+
+    assert str(caught.value).startswith("OPAL_SIGNING_KEY: key 2 of 2 is shorter than 32 char")
+    assert "hunter2" not in str(caught.value)
+    assert "kkk" not in repr(read_settings(registry="somewhere", signing_key=32 * "k"))
