@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from index import bundle_commands, registry_commands
+from index import bundle_commands, registry_commands, renewal_commands
 from index.bundle_commands import describe_bundle
 from index.subcommands import Subcommand, fraction
 from model.command import Result, add_json_option, run_command
@@ -91,6 +91,7 @@ def _megabytes(text: str) -> float:
 
 COMMANDS = {
     "build": Subcommand(build, describe_bundle, _add_build_options),
+    **renewal_commands.COMMANDS,
     **bundle_commands.COMMANDS,
     **registry_commands.COMMANDS,
 }

@@ -1,12 +1,15 @@
 """New bundles from old ones: items added and removed, without training."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from index.__main__ import main
 from index.build import build_bundle
 from index.bundle import Bundle, open_bundle
+from index.registry import Registry
 from index.renewal import add_items, remove_items
 from index.retrieval import retrieve, similar_items
 from model.errors import InputError
@@ -18,7 +21,7 @@ NOTHING = np.empty(0, dtype=np.int64)
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("base")
-    return build_bundle(write_run(folder / "run", stage="hard"), folder / "bundle").path
+    return build_bundle(write_run(folder / "run"), folder / "bundle").path
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +79,8 @@ def test_a_new_item_is_found_from_then_on(
     assert ids_found(bundle, ["new-1"], 5)
 
 
-def test_what_was_there_stays_as_it_was(base: Path, tmp_path: Path) -> None:
+def test_what_was_there_stays_as_it_was(tmp_path: Path) -> None:
+    base = build_bundle(write_run(tmp_path / "run", stage="hard"), tmp_path / "base").path
     items = table(tmp_path, "item_id,similar_to\nnew,item-0001\n")
 
     bundle = open_bundle(add_items(base, items, tmp_path / "bundle").path)
@@ -84,6 +88,10 @@ def test_what_was_there_stays_as_it_was(base: Path, tmp_path: Path) -> None:
     before = open_bundle(base)
     np.testing.assert_array_equal(bundle.encoder.item_vectors[:-1], before.encoder.item_vectors)
     assert bundle.catalog.to_frame()[:-1].equals(before.catalog.to_frame())
+    history = np.array([3, 5, 8])
+    np.testing.assert_array_equal(
+        bundle.encoder.encode(history).vectors, before.encoder.encode(history).vectors
+    )
     assert bundle.manifest.metrics == before.manifest.metrics
     assert bundle.version != before.version
     assert (
@@ -159,3 +167,26 @@ def test_the_last_item_cannot_be_removed(tmp_path: Path) -> None:
 
     with pytest.raises(InputError, match="no item would be left"):
         remove_items(base, [item_id(0), item_id(1)], tmp_path / "bundle")
+
+
+def test_both_are_commands(base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    registry, out = tmp_path / "registry", tmp_path / "out"
+    Registry(registry).publish(base)
+    items = table(tmp_path, "item_id,similar_to\nnew,item-0001\n")
+
+    assert main(["add-items", str(items), "--registry", str(registry), "--out", str(out)]) == 0
+    assert "301 items (1 added to" in capsys.readouterr().out
+    Registry(registry).publish(out)
+    again = ["remove-items", "new", item_id(5), "--registry", str(registry), "--json"]
+    assert main([*again, "--out", str(tmp_path / "less")]) == 0
+    removed = json.loads(capsys.readouterr().out)
+    assert removed["derived_from"] == {
+        "version": open_bundle(out).version,
+        "added": 0,
+        "removed": 2,
+    }
+    assert removed["catalog"] == {"items": 299, "dim": 16, "cold": 0}
+    assert main(["remove-items", "x", "--bundle", str(out), "--out", str(tmp_path / "x")]) == 1
+    assert "has no item 'x'" in capsys.readouterr().err
+    assert main(["add-items", str(items), "--registry", str(tmp_path), "--out", "y"]) == 1
+    assert "has no CURRENT to begin with" in capsys.readouterr().err

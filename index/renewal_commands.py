@@ -1,0 +1,83 @@
+"""``python -m index add-items|remove-items``: a new bundle between two trainings."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from index.subcommands import Subcommand
+from model.command import Result
+
+if TYPE_CHECKING:
+    from index.renewal import Renewed
+
+
+def add_items(arguments: argparse.Namespace) -> Result:
+    """Make a bundle that holds new items too: vectors from items that they are like."""
+    from index import renewal
+
+    return _summary(renewal.add_items(_base(arguments), arguments.items, arguments.out))
+
+
+def remove_items(arguments: argparse.Namespace) -> Result:
+    """Make a bundle without some items."""
+    from index import renewal
+
+    return _summary(renewal.remove_items(_base(arguments), arguments.item_ids, arguments.out))
+
+
+def _base(arguments: argparse.Namespace) -> Path:
+    """Return the bundle to begin with: the one named, or CURRENT."""
+    from index.registry import Registry
+    from model.errors import RegistryError
+
+    if arguments.bundle is not None:
+        return Path(arguments.bundle)
+    registry = Registry(arguments.registry)
+    current = registry.current()
+    if current is None:
+        raise RegistryError(
+            f"{arguments.registry}: has no CURRENT to begin with; name a bundle with --bundle"
+        )
+    return registry.bundle_path(current)
+
+
+def _summary(renewed: "Renewed") -> Result:
+    manifest = renewed.manifest.model_dump()
+    names = ("version", "catalog", "index", "derived_from")
+    return {"bundle": str(renewed.path), **{name: manifest[name] for name in names}}
+
+
+def _describe(result: Result) -> str:
+    catalog, derived = result["catalog"], result["derived_from"]
+    return (
+        f"{result['bundle']}: version {result['version']}, {catalog['items']} items "
+        f"({derived['added']} added to {derived['version']}, {derived['removed']} removed; "
+        f"{catalog['cold']} cold), recall@100 {result['index']['measured_recall']:.4f}"
+    )
+
+
+def _add_common_options(parser: argparse.ArgumentParser) -> None:
+    base = parser.add_mutually_exclusive_group(required=True)
+    base.add_argument("--registry", type=Path, help="begin with the bundle that is CURRENT there")
+    base.add_argument("--bundle", type=Path, help="begin with this bundle")
+    parser.add_argument("--out", type=Path, required=True, help="the bundle's folder, a new one")
+
+
+def _add_add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "items",
+        type=Path,
+        help="CSV or Parquet: item_id, similar_to (ids, separated by |) or category, title, url",
+    )
+    _add_common_options(parser)
+
+
+def _add_remove_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("item_ids", nargs="+", metavar="ITEM_ID", help="items to leave out")
+    _add_common_options(parser)
+
+
+COMMANDS = {
+    "add-items": Subcommand(add_items, _describe, _add_add_options),
+    "remove-items": Subcommand(remove_items, _describe, _add_remove_options),
+}
