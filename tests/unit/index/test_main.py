@@ -69,7 +69,7 @@ def test_a_bundles_life(tmp_path: Path) -> None:
 def test_json_has_stdout_for_itself_and_logs_go_to_stderr(tmp_path: Path) -> None:
     done = run("build", write_run(tmp_path / "run"), "--out", tmp_path / "bundle", "--json")
 
-    assert json.loads(done.stdout)["catalog"] == {"items": 300, "dim": 16}
+    assert json.loads(done.stdout)["catalog"] == {"items": 300, "dim": 16, "cold": 0}
     assert "Recall@100" in done.stderr
 
 
