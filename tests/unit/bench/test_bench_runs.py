@@ -26,6 +26,12 @@ COLUMNS = {
             *("plain median", "plain p99", "ratio"),
         },
     ],
+    "index": [
+        {
+            *("kind", "operating point", "recall@100", "median", "p99", "ratio to flat"),
+            *("bytes/item", "build s"),
+        }
+    ],
     "service": [
         {
             *("server", "workers", "connections", "requests/s", "p50", "p99", "errors"),
@@ -88,6 +94,22 @@ def test_both_retrievals_find_what_is_exact() -> None:
     for row in rows:
         assert row["ours recall@100"] == pytest.approx(1, abs=0.005)  # a tie at the cut is rounding
         assert row["plain recall@100"] == pytest.approx(1, abs=0.005)
+
+
+def test_each_kind_of_index_stands_beside_flat_at_the_recall_that_it_reached() -> None:
+    [rows] = tables_of("index")
+
+    assert rows[0]["kind"] == "flat"
+    assert {row["kind"].split()[0] for row in rows} == {
+        "flat",
+        "ivf-sq",
+        "ivf-sq8",
+        "ivf-pq",
+        "hnsw",
+    }
+    for row in rows[1:]:
+        # Tuned on other users than those it is measured on.
+        assert float(row["recall@100"]) > float(row["kind"].split()[-1]) - 0.05
 
 
 def test_service_meets_no_errors_and_its_cache_when_it_should() -> None:

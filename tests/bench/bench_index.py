@@ -1,0 +1,220 @@
+"""Kinds of index: recall@100, time per user, memory, beside Flat, hnswlib and ScaNN in one run.
+
+    python tests/bench/bench_index.py [--dataset DATASET] [--sizes N …] [--quick] [--json]
+
+The catalog has the structure of learned embeddings (tests/bench/learned_catalog.py), from a
+prepared data set, or else from MovieLens 100K as the demo fetches it. hnswlib and ScaNN are
+installed by pip where they are missing; what cannot be installed is left out.
+
+Every kind is tuned on one half of the users and measured on the other half, all by turns, at the
+fastest point that reaches each recall. Recall is over each interest's own top 100.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tests.bench.measuring import Row, Table, make_parser, show, summarise, use_one_thread
+
+if TYPE_CHECKING:
+    from index.tuning import Interests, Point
+    from model.arrays import Floats
+
+SIZES, SIZES_QUICK = (20_000, 100_000, 1_000_000), (6000,)
+K = 8
+USERS, USERS_QUICK = 100, 10
+RECALLS = (0.95, 0.98)
+KINDS = ("ivf-sq", "ivf-sq8", "ivf-pq", "hnsw")
+BUILD_THREADS = 2
+
+
+class Contestant(NamedTuple):
+    """An index to measure at one of its operating points."""
+
+    kind: str
+    promised: float
+    point: "Point"
+    operate_at: Callable[[dict[str, float]], None]
+    search: Callable[["Floats", int], Any]
+    bytes_per_item: float
+    build_seconds: float
+
+
+def main() -> None:
+    """Measure all sizes and print them."""
+    options = parse_arguments()
+    use_one_thread()
+    with tempfile.TemporaryDirectory() as folder:
+        dataset = options.dataset or make_dataset(Path(folder), quick=options.quick)
+        tables = [
+            Table(
+                f"{n_items:,} items, d = 64, k = {K}; milliseconds",
+                measure(dataset, n_items, options),
+            )
+            for n_items in options.sizes or (SIZES_QUICK if options.quick else SIZES)
+        ]
+    show("Index", tables, threads=f"one thread, built with {BUILD_THREADS}", options=options)
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Parse the command line."""
+    parser = make_parser("Measure kinds of index, beside Flat, hnswlib and ScaNN.")
+    parser.add_argument("--dataset", type=Path, help="what `python -m model prepare` wrote")
+    parser.add_argument("--sizes", type=int, nargs="+", help="items in the catalog")
+    parser.add_argument("--rivals", nargs="*", default=None, help="hnswlib, scann (default: both)")
+    return parser.parse_args()
+
+
+def make_dataset(folder: Path, *, quick: bool) -> Path:
+    """Prepare the demo's log, or a planted one."""
+    from model.dataset import prepare
+    from model.movielens import write_movielens
+    from tests.planted import PlantedLog
+
+    if quick:
+        log = PlantedLog(n_users=60, n_categories=8, items_per_category=40, liked=3, length=40)
+        interactions, _ = log.write(folder)
+    else:
+        write_movielens(folder / "movielens")
+        interactions = folder / "movielens" / "interactions.csv"
+    prepare(interactions, folder / "dataset", split="user")
+    return folder / "dataset"
+
+
+def measure(dataset: Path, n_items: int, options: argparse.Namespace) -> list[Row]:
+    """Measure all contestants on one catalog."""
+    import numpy as np
+
+    from index.faiss_index import build_faiss_index
+    from index.tuning import know_exactly
+    from tests.bench.learned_catalog import make_catalog
+
+    n_users = USERS_QUICK if options.quick else USERS
+    vectors, users = make_catalog(dataset, n_items, k=K, n_users=2 * n_users)
+    tuning, held_out = (
+        know_exactly(vectors, users[:n_users]),
+        know_exactly(vectors, users[n_users:]),
+    )
+    flat = build_faiss_index(vectors)
+    contestants = [*our_kinds(vectors, tuning)]
+    rivals = options.rivals if options.rivals is not None else ([] if options.quick else None)
+    contestants += rival_kinds(vectors, tuning, rivals)
+    seconds: list[list[float]] = [[] for _ in contestants]
+    flat_seconds: list[float] = []
+    found: list[list[Any]] = [[] for _ in contestants]
+    for user in held_out.vectors:
+        flat_seconds.append(timed(lambda user=user: flat.search(user, 100))[0])  # type: ignore[misc]
+        for number, contestant in enumerate(contestants):
+            contestant.operate_at(contestant.point.parameters)
+            taken, result = timed(lambda user=user, each=contestant: each.search(user, 100))  # type: ignore[misc]
+            seconds[number].append(taken)
+            found[number].append(result.rows)
+    base = summarise(flat_seconds)
+    rows: list[Row] = [
+        {
+            "kind": "flat",
+            "operating point": "",
+            "recall@100": "1.0000",
+            "median": base.median,
+            "p99": base.p99,
+            "ratio to flat": 1.0,
+            "bytes/item": 4.0 * vectors.shape[1],
+            "build s": 0.0,
+        }
+    ]
+    for contestant, times, results in zip(contestants, seconds, found, strict=True):
+        parameters = contestant.point.parameters.items()
+        measured = summarise(times)
+        rows.append(
+            {
+                "kind": f"{contestant.kind} ≥ {contestant.promised}",
+                "operating point": " ".join(f"{name}={value:g}" for name, value in parameters),
+                "recall@100": f"{recall_of(np.stack(results), vectors, held_out):.4f}",
+                "median": measured.median,
+                "p99": measured.p99,
+                "ratio to flat": base.median / measured.median,
+                "bytes/item": contestant.bytes_per_item,
+                "build s": contestant.build_seconds,
+            }
+        )
+    return rows
+
+
+def timed(work: Callable[[], Any]) -> tuple[float, Any]:
+    """Return the seconds that one call takes, and its result."""
+    begun = time.perf_counter()
+    result = work()
+    return time.perf_counter() - begun, result
+
+
+def our_kinds(vectors: "Floats", tuning: "Interests") -> Iterable[Contestant]:
+    """Build and tune our kinds; one contestant for each recall that a kind reaches."""
+    import faiss
+
+    from index.faiss_index import build_faiss_index
+    from index.tuning import choose, explore
+
+    for kind in KINDS:
+        seconds, item_index = timed(
+            lambda kind=kind: build_faiss_index(vectors, kind=kind, threads=BUILD_THREADS)  # type: ignore[misc]
+        )
+        size = faiss.serialize_index(item_index._index).nbytes / len(vectors)
+        curve = explore(item_index, vectors, tuning)
+        for recall in RECALLS:
+            point = choose(curve, recall)
+            if point is not None:
+                yield Contestant(
+                    kind, recall, point, item_index.operate_at, item_index.search, size, seconds
+                )
+
+
+def rival_kinds(
+    vectors: "Floats", tuning: "Interests", names: list[str] | None
+) -> Iterable[Contestant]:
+    """Build and tune what others made."""
+    from index.tuning import choose, measure_point
+    from tests.bench.rival_indexes import RIVALS, install
+
+    for name, make in RIVALS.items():
+        library = install(name) if names is None or name in names else None
+        if library is None:
+            continue
+        seconds, rival = timed(
+            lambda make=make, library=library: make(library, vectors, BUILD_THREADS)  # type: ignore[misc]
+        )
+        curve = []
+        for settings in rival.settings():
+            rival.operate_at(settings)
+            curve.append(measure_point(rival, vectors, tuning, settings))
+        for recall in RECALLS:
+            point = choose(curve, recall)
+            if point is not None:
+                yield Contestant(
+                    name,
+                    recall,
+                    point,
+                    rival.operate_at,
+                    rival.search,
+                    rival.bytes_per_item,
+                    seconds,
+                )
+
+
+def recall_of(rows: Any, vectors: "Floats", truth: "Interests") -> float:
+    """Share of each interest's exact top 100 among ``rows``; shape (u, k, 100), int64."""
+    import numpy as np
+
+    from index.probes import SCORE_TOLERANCE
+
+    hits = 0
+    for found, user, cuts in zip(rows, truth.vectors, truth.cuts, strict=True):
+        scores = np.matmul(vectors[np.maximum(found, 0)], user[:, :, np.newaxis])[..., 0]
+        hits += int(((found >= 0) & (scores >= cuts[:, np.newaxis] - SCORE_TOLERANCE)).sum())
+    return hits / (truth.cuts.size * truth.top)
+
+
+if __name__ == "__main__":
+    main()
