@@ -32,6 +32,13 @@ COLUMNS = {
             *("bytes/item", "build s"),
         }
     ],
+    "sharing": [
+        {
+            *("workers", "workers' PSS", "private to each", "RSS of each", "parent's PSS"),
+            "ratio",
+        }
+    ],
+    "renewal": [{"step", "seconds"}],
     "service": [
         {
             *("server", "workers", "connections", "requests/s", "p50", "p99", "errors"),
@@ -59,7 +66,7 @@ def tables_of(name: str) -> list[list[dict[str, Any]]]:
     document = json.loads(run(name, "--json"))
     assert document["quick"] is True
     assert document["machine"]
-    assert "one thread" in document["threads"]
+    assert "thread" in document["threads"]
     tables: list[list[dict[str, Any]]] = [table["rows"] for table in document["tables"]]
     for rows, columns in zip(tables, COLUMNS[name], strict=True):
         assert rows
@@ -110,6 +117,20 @@ def test_each_kind_of_index_stands_beside_flat_at_the_recall_that_it_reached() -
     for row in rows[1:]:
         # Tuned on other users than those it is measured on.
         assert float(row["recall@100"]) > float(row["kind"].split()[-1]) - 0.05
+
+
+def test_sharing_is_measured_on_one_worker_and_on_four() -> None:
+    [rows] = tables_of("sharing")
+
+    assert [row["workers"] for row in rows] == [1, 4]
+    assert rows[0]["ratio"] == 1
+    assert 1 < rows[1]["ratio"] < 4
+
+
+def test_renewal_is_measured_beside_building_anew() -> None:
+    [rows] = tables_of("renewal")
+
+    assert [row["step"] for row in rows] == ["build anew", "add", "remove as many", "publish"]
 
 
 def test_service_meets_no_errors_and_its_cache_when_it_should() -> None:
