@@ -53,7 +53,7 @@ def measure(folder: Path, n_items: int, n_new: int) -> list[Row]:
     gone = [item_id(row) for row in range(n_new)]
     steps = {
         "build anew": lambda: build_bundle(
-            run, base, kind="ivf-sq", target_recall=0.1, threads=THREADS
+            run, base, kind="ivf-sq", target_recall=0.9, threads=THREADS
         ),
         "add": lambda: add_items(base, table, added),
         "remove as many": lambda: remove_items(base, gone, removed),

@@ -52,7 +52,7 @@ def publish(folder: Path, n_items: int) -> tuple[Path, float]:
     from tests.bundles import write_run
 
     run = write_run(folder / "run", n_items=n_items, k=K, dim=DIM, stage="hard", max_len=50)
-    bundle = build_bundle(run, folder / "bundle", kind="ivf-sq", target_recall=0.1, threads=2).path
+    bundle = build_bundle(run, folder / "bundle", kind="ivf-sq", target_recall=0.9, threads=2).path
     Registry(folder / "registry").publish(bundle)
     size = sum(file.stat().st_size for file in bundle.iterdir()) / (1 << 20)
     return folder / "registry", size

@@ -268,3 +268,31 @@ def test_a_damaged_run_is_refused(name: str, tmp_path: Path) -> None:
         build_bundle(run, tmp_path / "bundle")
 
     assert_nothing_left(tmp_path)
+
+
+def test_the_promise_holds_on_users_that_were_not_tuned_on(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", n_items=3000, n_histories=60)
+
+    # Low recalls vary most from user to user.
+    for number, target in enumerate((0.3, 0.5, 0.7, 0.9)):
+        out = tmp_path / f"bundle-{number}"
+        index = build_bundle(run, out, kind="ivf-sq", target_recall=target).manifest.index
+
+        assert index.measured_recall >= target
+        assert index.parameters in [point.parameters for point in index.curve]
+        assert open_bundle(out).item_index.parameters == index.parameters
+
+
+def test_building_makes_the_index_that_was_asked_for(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", n_items=3000)
+
+    manifest = build_bundle(run, tmp_path / "bundle", kind="ivf-pq", target_recall=0.6).manifest
+
+    assert manifest.index.kind == "ivf-pq"
+    assert set(manifest.index.parameters) == {"nprobe", "rescoring"}
+    assert manifest.index.bytes_per_item is not None
+    assert manifest.index.bytes_per_item < 40
+    assert manifest.index.flat_milliseconds is not None
+    report = (tmp_path / "bundle" / "report.html").read_text()
+    assert "recall@100 by milliseconds for one user" in report
+    assert "rescoring" in report
