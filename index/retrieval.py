@@ -9,10 +9,14 @@ and the same call gives the same answer. The prefix property does not: a search 
 may find an item that a shorter one missed.
 """
 
+from math import ceil
+from typing import NamedTuple
+
 import numpy as np
 
 from index.item_index import ItemIndex, SearchResult
 from index.merging import Candidates, merge_interests
+from index.withheld import Withheld
 from model.arrays import Floats, Mask, Rows
 
 MAX_OVERFETCH = 4096
@@ -29,6 +33,7 @@ def retrieve(
     *,
     excluded: Rows,
     allowed: Mask | None = None,
+    withheld: Withheld | None = None,
 ) -> Candidates:
     """Find the n items whose best inner product with any interest is largest.
 
@@ -39,6 +44,7 @@ def retrieve(
         excluded: Rows not wanted, in any order; repeated ones and -1 (unknown item) do no harm.
             Shape (m,), int64.
         allowed: True for the rows that are wanted. Shape (n_items,), bool. None = all.
+        withheld: Rows that nobody may get, made once for many calls.
 
     Returns:
         n candidates, or as many as the catalog has under these conditions, best first, ties by
@@ -50,19 +56,20 @@ def retrieve(
     """
     if n < 1:
         raise ValueError(f"n is {n}, expected at least 1")
-    excluded, allowed, reachable = _restrictions(item_index.n_items, excluded, allowed)
-    n = min(n, reachable - len(excluded))
+    wanted = _restrictions(item_index.n_items, excluded, allowed, withheld)
+    n = min(n, wanted.n_wanted)
     if n < 1:
         return _nothing()
     # One more than can be needed: its score tells whether the cut falls among equal scores.
-    fetch = n + len(excluded) + 1
+    fetch = _with_share(n + len(wanted.dropped) + 1, wanted)
     while True:
-        fetch = min(fetch, reachable)
-        result = item_index.search(interests, fetch, allowed=allowed)
-        merged = merge_interests(result)
-        if len(excluded):
-            merged = merged.take(np.flatnonzero(~np.isin(merged.rows, excluded)))
-        if fetch == reachable or _is_settled(result, merged, n):
+        if wanted.withheld is not None and fetch > n + len(wanted.dropped) + MAX_OVERFETCH:
+            wanted = wanted.all_in_search()
+            fetch = n + len(wanted.dropped) + 1
+        fetch = min(fetch, wanted.reachable)
+        result = item_index.search(interests, fetch, allowed=wanted.searched)
+        merged = wanted.of(merge_interests(result))
+        if fetch == wanted.reachable or _is_settled(result, merged, n):
             return merged.take(slice(n))
         fetch *= WIDENING
 
@@ -75,6 +82,7 @@ def similar_items(
     *,
     excluded: Rows | None = None,
     allowed: Mask | None = None,
+    withheld: Withheld | None = None,
 ) -> Candidates:
     """Find the n items nearest to an item by inner product; the item itself is left out.
 
@@ -85,6 +93,7 @@ def similar_items(
         n: Candidates wanted, at least 1.
         excluded: Rows not wanted. Shape (m,), int64.
         allowed: See ``retrieve``.
+        withheld: See ``retrieve``. The item itself may be among them.
 
     Returns:
         n candidates, or as many as there are; their interest is 0.
@@ -95,24 +104,74 @@ def similar_items(
     itself = np.array([row], dtype=np.int64)
     unwanted = itself if excluded is None else np.concatenate((itself, excluded))
     query = item_vectors[row][np.newaxis]
-    return retrieve(item_index, query, n, excluded=unwanted, allowed=allowed)
+    return retrieve(item_index, query, n, excluded=unwanted, allowed=allowed, withheld=withheld)
+
+
+class _Wanted(NamedTuple):
+    """What a search may find, and what is dropped from what it found.
+
+    Attributes:
+        searched: The mask to search with. Shape (n_items,), bool. None = all rows.
+        reachable: How many rows that search can reach.
+        dropped: Rows to drop afterwards, ascending, each once, none of them withheld. Shape (m,),
+            int64.
+        withheld: More rows to drop; None where the mask leaves them out already.
+    """
+
+    searched: Mask | None
+    reachable: int
+    dropped: Rows
+    withheld: Withheld | None
+
+    @property
+    def n_wanted(self) -> int:
+        """How many rows are wanted."""
+        withheld = 0 if self.withheld is None else len(self.withheld.rows)
+        return self.reachable - len(self.dropped) - withheld
+
+    def of(self, found: Candidates) -> Candidates:
+        """Return those found that are wanted."""
+        if len(self.dropped):
+            found = found.take(np.flatnonzero(~np.isin(found.rows, self.dropped)))
+        if self.withheld is not None:
+            found = found.take(np.flatnonzero(self.withheld.allowed[found.rows]))
+        return found
+
+    def all_in_search(self) -> "_Wanted":
+        """Return the same with what is withheld left out by the search."""
+        assert self.withheld is not None
+        reachable = self.reachable - len(self.withheld.rows)
+        return _Wanted(self.withheld.allowed, reachable, self.dropped, None)
 
 
 def _restrictions(
-    n_items: int, excluded: Rows, allowed: Mask | None
-) -> tuple[Rows, Mask | None, int]:
-    """Decide what is dropped after the search and what the search must not find.
-
-    Returns:
-        Rows to drop (each once, shape (m,), int64), the mask to search with, and how many rows
-        that search can reach.
-    """
+    n_items: int, excluded: Rows, allowed: Mask | None, withheld: Withheld | None
+) -> _Wanted:
+    """Decide what is dropped after the search and what the search must not find."""
     excluded = np.unique(excluded[excluded >= 0])
+    if withheld is not None and len(withheld.rows) == 0:
+        withheld = None
+    if withheld is not None:
+        excluded = excluded[withheld.allowed[excluded]]
     if allowed is None and len(excluded) <= MAX_OVERFETCH:
-        return excluded, None, n_items
+        return _Wanted(None, n_items, excluded, withheld)
     mask = np.ones(n_items, dtype=np.bool_) if allowed is None else allowed.copy()
     mask[excluded] = False
-    return excluded[:0], mask, int(np.count_nonzero(mask))
+    if withheld is not None:
+        mask[withheld.rows] = False
+    return _Wanted(mask, int(np.count_nonzero(mask)), excluded[:0], None)
+
+
+def _with_share(fetch: int, wanted: _Wanted) -> int:
+    """Fetch more by the share of the catalog that is withheld, twice that to be on the safe side.
+
+    So withheld rows cost next to nothing, where fetching as many more would cost all requests.
+    When a user stands right among them, the search widens.
+    """
+    if wanted.withheld is None:
+        return fetch
+    share = len(wanted.withheld.rows) / wanted.reachable
+    return ceil(fetch * (1 + 2 * share))
 
 
 def _is_settled(result: SearchResult, merged: Candidates, n: int) -> bool:

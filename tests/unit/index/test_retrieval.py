@@ -10,6 +10,7 @@ from index.faiss_index import build_faiss_index
 from index.item_index import ItemIndex, SearchResult
 from index.merging import Candidates
 from index.retrieval import retrieve, similar_items
+from index.withheld import Withheld
 from model.arrays import Floats, Mask, Rows
 
 NOTHING = np.empty(0, dtype=np.int64)
@@ -62,6 +63,35 @@ def test_retrieve_is_the_exact_top_n_whatever_is_excluded(  # noqa: PLR0917 - pa
     found = retrieve(
         item_index, interests, n, excluded=np.array(excluded, dtype=np.int64), allowed=mask
     )
+
+    assert_same(found, top(interests, vectors, n, unwanted))
+
+
+@pytest.mark.parametrize("most", [0, 3, 4096])
+@settings(max_examples=100, deadline=None)
+@given(seed=st.integers(0, 10_000), n_items=st.integers(1, 60), data=st.data())
+def test_retrieve_is_the_exact_top_n_of_what_is_not_withheld(
+    most: int, seed: int, n_items: int, data: st.DataObject
+) -> None:
+    vectors, interests = grid(seed, (n_items, 4)), grid(seed + 1, (2, 4))
+    rows = st.lists(st.integers(-1, n_items - 1), max_size=70)
+    excluded, withheld = data.draw(rows), data.draw(rows)
+    mask: NDArray[np.bool_] | None = None
+    if data.draw(st.booleans()):
+        mask = np.array(data.draw(st.lists(st.booleans(), min_size=n_items, max_size=n_items)))
+    unwanted = {*excluded, *withheld, *(() if mask is None else np.flatnonzero(~mask).tolist())}
+    n = data.draw(st.integers(1, 70))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(retrieval, "MAX_OVERFETCH", most)
+        found = retrieve(
+            build_faiss_index(vectors),
+            interests,
+            n,
+            excluded=np.array(excluded, dtype=np.int64),
+            allowed=mask,
+            withheld=Withheld.of(np.array(withheld, dtype=np.int64), n_items),
+        )
 
     assert_same(found, top(interests, vectors, n, unwanted))
 
@@ -148,6 +178,34 @@ def test_without_equal_scores_one_search_is_enough() -> None:
     assert item_index.asked == [121]
 
 
+def test_many_withheld_rows_do_not_make_the_search_fetch_as_many() -> None:
+    rng = np.random.default_rng(0)
+    item_index = CountingIndex(rng.normal(size=(10_000, 8)).astype(np.float32))
+    withheld = Withheld.of(rng.choice(10_000, 1000, replace=False), 10_000)
+
+    interests = rng.normal(size=(4, 8)).astype(np.float32)
+    retrieve(item_index, interests, 100, excluded=NOTHING, withheld=withheld)
+
+    assert item_index.asked == [122]
+
+
+def test_a_user_right_among_withheld_rows_gets_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retrieval, "MAX_OVERFETCH", 300)
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(2000, 8)).astype(np.float32)
+    interests = rng.normal(size=(1, 8)).astype(np.float32)
+    nearest = np.argsort(-exact_scores(vectors, interests[0]))[:1000]
+    item_index = CountingIndex(vectors)
+
+    found = retrieve(
+        item_index, interests, 20, excluded=NOTHING, withheld=Withheld.of(nearest, 2000)
+    )
+
+    assert_same(found, top(interests, vectors, 20, set(nearest.tolist())))
+    # Wider, wider still, then by the mask.
+    assert item_index.asked == [42, 168, 21]
+
+
 @pytest.mark.parametrize("kind", ["HNSW16", "IVF8,Flat", "flat"])
 def test_every_kind_gives_exactly_n_whatever_is_filtered(kind: str) -> None:
     rng = np.random.default_rng(0)
@@ -160,6 +218,13 @@ def test_every_kind_gives_exactly_n_whatever_is_filtered(kind: str) -> None:
         assert len(retrieve(item_index, interests, n, excluded=np.arange(300)).rows) == n
         found = retrieve(item_index, interests, n, excluded=np.arange(30), allowed=allowed)
         assert len(found.rows) == min(n, 190)
+        withheld = Withheld.of(np.arange(100, 500), 600)
+        found = retrieve(
+            item_index, interests, n, excluded=np.arange(50), allowed=None, withheld=withheld
+        )
+        assert len(found.rows) == min(n, 150)
+        assert not set(found.rows.tolist()) & set(range(50))
+        assert withheld.allowed[found.rows].all()
 
 
 def test_similar_items_leave_out_the_item_itself() -> None:
@@ -177,4 +242,7 @@ def test_similar_items_leave_out_the_item_itself() -> None:
     )
     assert len(similar_items(item_index, vectors, 5, 1000).rows) == 99
     assert not {5, 7} & set(filtered.rows.tolist())
+    withheld = Withheld.of(plain.rows[:3], 100)
+    fewer = similar_items(item_index, vectors, 5, 7, withheld=withheld)
+    assert fewer.rows.tolist() == plain.rows[3:].tolist()
     assert (filtered.rows % 2 == 1).all()
