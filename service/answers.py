@@ -227,6 +227,36 @@ class BundlesAnswer(TypedDict):
     bundles: Annotated[list[BundleState], Field(description="Newest first")]
 
 
+class TakedownAnswer(TypedDict):
+    """An item that is not served."""
+
+    item_id: ItemId
+    since: Annotated[
+        str, Field(description="When it was taken down", examples=["2026-11-25T16:02:37+00:00"])
+    ]
+    reason: Annotated[
+        str | None, Field(description="Why, if somebody said so", examples=["DMCA 2026-118"])
+    ]
+    known: Annotated[bool, Field(description="The live bundle has the item")]
+
+
+class TakedownPut(TakedownAnswer):
+    """That this worker does not serve the item; the others follow within a second."""
+
+    new: Annotated[bool, Field(description="It was not taken down before")]
+
+
+class TakedownsAnswer(TypedDict):
+    """The takedowns in force."""
+
+    count: Annotated[int, Field(description="How many there are in all", examples=[3])]
+    takedowns: Annotated[list[TakedownAnswer], Field(description="By item id")]
+    next: Annotated[
+        str | None,
+        Field(description="Where there are more: give it as `after`", examples=[None]),
+    ]
+
+
 class SwapAnswer(TypedDict):
     """That this worker serves the bundle; the others follow within the reload interval."""
 

@@ -14,6 +14,7 @@ from index.bundle import Bundle
 from index.diversity import diversify
 from index.merging import Candidates
 from index.retrieval import retrieve, similar_items
+from index.withheld import Withheld
 from model.arrays import Rows
 from model.inference import Interests
 from service.answers import (
@@ -55,12 +56,21 @@ class Match(NamedTuple):
     interests_in_use: int
 
 
-def match(bundle: Bundle, query: Query, *, stage: Stage = lambda _: nullcontext()) -> Match:
+def match(
+    bundle: Bundle,
+    query: Query,
+    *,
+    withheld: Withheld | None = None,
+    stage: Stage = lambda _: nullcontext(),
+) -> Match:
     """Answer a query from a bundle.
+
+    What is withheld is no candidate, whatever is asked; in the history it still describes the user.
 
     Args:
         bundle: The live bundle.
         query: What is asked.
+        withheld: Rows of this bundle that must not be candidates.
         stage: Measures a stage by name: encode, search, rank.
     """
     rows = bundle.catalog.rows_of(query.history)
@@ -71,7 +81,9 @@ def match(bundle: Bundle, query: Query, *, stage: Stage = lambda _: nullcontext(
     allowed = _allowed_rows(bundle, query)
     if len(known) == 0:
         interests, explainer = None, None
-        candidates = popular_items(bundle, query.top_k, excluded=excluded, allowed=allowed)
+        candidates = popular_items(
+            bundle, query.top_k, excluded=excluded, allowed=allowed, withheld=withheld
+        )
     else:
         with stage("encode"):
             interests = bundle.encoder.encode(known)
@@ -82,6 +94,7 @@ def match(bundle: Bundle, query: Query, *, stage: Stage = lambda _: nullcontext(
                 _pool_size(query),
                 excluded=excluded,
                 allowed=allowed,
+                withheld=withheld,
             )
         explainer = Explainer(bundle, known, interests)
     with stage("rank"):
@@ -99,7 +112,12 @@ def match(bundle: Bundle, query: Query, *, stage: Stage = lambda _: nullcontext(
 
 
 def popular_items(
-    bundle: Bundle, n: int, *, excluded: Rows, allowed: Mask | None = None
+    bundle: Bundle,
+    n: int,
+    *,
+    excluded: Rows,
+    allowed: Mask | None = None,
+    withheld: Withheld | None = None,
 ) -> Candidates:
     """Return the n most popular items: the answer for a user of whom nothing is known.
 
@@ -108,6 +126,7 @@ def popular_items(
         n: Candidates wanted.
         excluded: Rows not wanted; -1 does no harm. Shape (m,), int64.
         allowed: True for the rows that are wanted. Shape (n_items,), bool. None = all.
+        withheld: Rows that nobody may get.
 
     Returns:
         n candidates, or as many as there are; scores are shares of all interactions, and the
@@ -115,7 +134,10 @@ def popular_items(
     """
     # Without a restriction the first n + m of the list are sure to hold n that are wanted.
     popular = bundle.catalog.popular
-    rows = popular[: n + len(excluded)] if allowed is None else popular[allowed[popular]]
+    unwanted = len(excluded) + (0 if withheld is None else len(withheld.rows))
+    rows = popular[: n + unwanted] if allowed is None else popular[allowed[popular]]
+    if withheld is not None:
+        rows = rows[withheld.allowed[rows]]
     rows = rows[~np.isin(rows, excluded)][:n].astype(np.int64)
     counts = bundle.catalog.interactions
     scores = (counts[rows] / max(1, int(counts.sum()))).astype(np.float32)
@@ -147,12 +169,21 @@ def interests_of(bundle: Bundle, history: list[str]) -> InterestsAnswer:
     )
 
 
-def similar_to(bundle: Bundle, item_id: str, n: int) -> SimilarAnswer | None:
-    """Return the n nearest items to an item, itself left out; None where it is not known."""
+def similar_to(
+    bundle: Bundle, item_id: str, n: int, *, withheld: Withheld | None = None
+) -> SimilarAnswer | None:
+    """Return the n nearest items to an item; None where it is not known.
+
+    Args:
+        bundle: The live bundle.
+        item_id: The item, which is left out itself; it may be withheld.
+        n: Items wanted.
+        withheld: Rows that nobody may get.
+    """
     row = int(bundle.catalog.rows_of([item_id])[0])
     if row < 0:
         return None
-    found = similar_items(bundle.item_index, bundle.encoder.item_vectors, row, n)
+    found = similar_items(bundle.item_index, bundle.encoder.item_vectors, row, n, withheld=withheld)
     items: list[SimilarItem] = [
         {**fields, "score": score, "rank": rank}
         for rank, (fields, score) in enumerate(

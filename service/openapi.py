@@ -8,7 +8,14 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import models_json_schema
 
 from service.answers import Problem
-from service.schemas import BatchRequest, Body, HistoryRequest, MatchRequest, ReloadRequest
+from service.schemas import (
+    BatchRequest,
+    Body,
+    HistoryRequest,
+    MatchRequest,
+    ReloadRequest,
+    TakedownRequest,
+)
 
 _REFERENCE = "#/components/schemas/{model}"
 
@@ -28,7 +35,10 @@ TAGS = [
     {"name": "match", "description": "Users in, candidates out."},
     {"name": "items", "description": "What is near an item."},
     {"name": "operations", "description": "For balancers and for Prometheus."},
-    {"name": "admin", "description": "Which bundle is live. Reaches all workers."},
+    {
+        "name": "admin",
+        "description": "Which bundle is live, and what is not served of it. Reaches all workers.",
+    },
 ]
 
 
@@ -58,7 +68,7 @@ def body_docs(schema: type[Body], *, required: bool = True) -> dict[str, Any]:
 
 
 def _component_schemas() -> dict[str, Any]:
-    bodies = (MatchRequest, BatchRequest, HistoryRequest, ReloadRequest)
+    bodies = (MatchRequest, BatchRequest, HistoryRequest, ReloadRequest, TakedownRequest)
     _, schemas = models_json_schema(
         [(body, "validation") for body in bodies], ref_template=_REFERENCE
     )

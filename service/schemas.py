@@ -26,6 +26,7 @@ from service.settings import Settings
 
 MAX_TOP_K = 1000
 MAX_ID_LENGTH = 256
+MAX_REASON_LENGTH = 500
 
 
 @dataclass(frozen=True)
@@ -206,6 +207,18 @@ class ReloadRequest(Body):
         max_length=MAX_ID_LENGTH,
         description="Version to make CURRENT; without it: look at CURRENT now",
         examples=["20261123T224501Z-1a2b3c4d"],
+    )
+
+
+class TakedownRequest(Body):
+    """Why an item is taken down."""
+
+    reason: str | None = Field(
+        None,
+        min_length=1,
+        max_length=MAX_REASON_LENGTH,
+        description="For whoever reads the list; not needed",
+        examples=["DMCA 2026-118"],
     )
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from index.bundle import Bundle, open_bundle
+from index.withheld import Withheld
 from service.answers import InterestsAnswer, SimilarAnswer, StoredAnswer
 from service.matching import interests_of, match, popular_items, similar_to
 from service.query import Query
@@ -68,6 +69,36 @@ def test_exactly_top_k_wanted_items_come_back_whatever_is_filtered(
     assert len(found) == min(query.top_k, len(wanted))
     assert len(set(found)) == len(found)
     assert set(found) <= wanted
+
+
+@shared_bundle
+@given(query=queries, taken_down=id_lists)
+def test_what_is_withheld_is_as_if_the_catalog_did_not_have_it(
+    bundle: Bundle, query: Query, taken_down: tuple[str, ...]
+) -> None:
+    withheld = Withheld.of(bundle.catalog.rows_of(taken_down), bundle.catalog.n_items)
+    without = replace(query, exclude=tuple(sorted({*query.exclude, *taken_down})))
+
+    found = match(bundle, query, withheld=withheld).answer
+
+    assert orjson.dumps(found) == orjson.dumps(match(bundle, without).answer)
+
+
+@shared_bundle
+@given(taken_down=id_lists, n=st.integers(1, 60))
+def test_similar_items_leave_out_what_is_withheld(
+    bundle: Bundle, taken_down: tuple[str, ...], n: int
+) -> None:
+    withheld = Withheld.of(bundle.catalog.rows_of(taken_down), bundle.catalog.n_items)
+    everything = similar_to(bundle, item_id(7), N_ITEMS)
+    found = similar_to(bundle, item_id(7), n, withheld=withheld)
+
+    assert everything is not None
+    assert found is not None
+    expected = [each["item_id"] for each in everything["candidates"]]
+    assert [each["item_id"] for each in found["candidates"]] == [
+        each for each in expected if each not in taken_down
+    ][:n]
 
 
 @shared_bundle
