@@ -163,6 +163,7 @@ async def test_an_old_snapshot_in_redis_is_brought_up_to_date(
     await put(service, "a")
     async with Redis.from_url(redis.url, protocol=2) as client:
         snapshot = await client.dump(KEY)
+        assert snapshot is not None
         await put(service, "b")
         await client.restore(KEY, 0, snapshot, replace=True)
         async with asyncio.timeout(5):

@@ -171,7 +171,7 @@ def test_takedowns_outlive_restarts_new_bundles_and_new_workers(
 def test_a_takedown_that_was_answered_outlives_the_death_of_all_processes(
     start: Callable[..., ServiceProcess],
 ) -> None:
-    taken = []
+    taken: list[str] = []
     for number in range(3):
         with start() as service:
             workers = service.worker_pids()

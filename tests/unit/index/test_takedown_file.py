@@ -53,6 +53,7 @@ def test_without_a_file_nothing_is_known(file: TakedownFile) -> None:
 
 
 def test_what_was_written_is_read_again(file: TakedownFile) -> None:
+    ledger = put(file, "first")
     for item_id in ("a/b", "ü\u2028", "line\nend", "%2F", " "):
         ledger = put(file, item_id, 'a "reason"\nin two lines')
 
