@@ -9,13 +9,15 @@ and the same call gives the same answer. The prefix property does not: a search 
 may find an item that a shorter one missed.
 """
 
+from collections.abc import Callable
 from math import ceil
 from typing import NamedTuple
 
 import numpy as np
 
-from index.item_index import ItemIndex, SearchResult
+from index.item_index import NO_ROW, ItemIndex, SearchResult
 from index.merging import Candidates, merge_interests
+from index.quota import largest_remainder, merge_by_quota
 from index.withheld import Withheld
 from model.arrays import Floats, Mask, Rows
 
@@ -54,24 +56,50 @@ def retrieve(
     Raises:
         ValueError: ``n`` is below 1 or a shape does not fit.
     """
-    if n < 1:
-        raise ValueError(f"n is {n}, expected at least 1")
     wanted = _restrictions(item_index.n_items, excluded, allowed, withheld)
-    n = min(n, wanted.n_wanted)
-    if n < 1:
-        return _nothing()
-    # One more than can be needed: its score tells whether the cut falls among equal scores.
-    fetch = _with_share(n + len(wanted.dropped) + 1, wanted)
-    while True:
-        if wanted.withheld is not None and fetch > n + len(wanted.dropped) + MAX_OVERFETCH:
-            wanted = wanted.all_in_search()
-            fetch = n + len(wanted.dropped) + 1
-        fetch = min(fetch, wanted.reachable)
-        result = item_index.search(interests, fetch, allowed=wanted.searched)
-        merged = wanted.of(merge_interests(result))
-        if fetch == wanted.reachable or _is_settled(result, merged, n):
-            return merged.take(slice(n))
-        fetch *= WIDENING
+    return _search(item_index, interests, n, wanted, _by_maximum)
+
+
+def retrieve_by_quota(
+    item_index: ItemIndex,
+    interests: Floats,
+    n: int,
+    *,
+    weights: Floats | Rows,
+    excluded: Rows,
+    allowed: Mask | None = None,
+    withheld: Withheld | None = None,
+) -> Candidates:
+    """Find n items of which each interest names a share (``merge_by_quota``).
+
+    Args:
+        item_index: See ``retrieve``; so are the arguments that are not told here.
+        interests: Shape (k, d), float32.
+        n: Candidates wanted, at least 1.
+        weights: To which the shares are in proportion. Shape (k,), float32 or int64.
+        excluded: Shape (m,), int64.
+        allowed: Shape (n_items,), bool.
+        withheld: Rows that nobody may get.
+
+    Returns:
+        n candidates, or as many as the catalog has under these conditions, best first, ties by
+        row. Those for a smaller ``n`` need not be among them.
+
+    Raises:
+        ValueError: ``n`` is below 1, or the weights cannot be divided by.
+    """
+
+    def by_quota(result: SearchResult, wanted: _Wanted, n: int) -> tuple[Candidates, bool]:
+        quotas = largest_remainder(n, weights)
+        lists = wanted.in_lists(result)
+        # What an interest was not asked for scores at most as its last row, and n items are all
+        # that it may need: then the others together hold fewer.
+        sure = (lists.rows != NO_ROW) & (lists.scores > result.scores[:, -1:])
+        is_settled = bool((sure.sum(axis=1) >= n)[quotas > 0].all())
+        return merge_by_quota(lists, quotas), is_settled
+
+    wanted = _restrictions(item_index.n_items, excluded, allowed, withheld)
+    return _search(item_index, interests, n, wanted, by_quota)
 
 
 def similar_items(
@@ -107,6 +135,38 @@ def similar_items(
     return retrieve(item_index, query, n, excluded=unwanted, allowed=allowed, withheld=withheld)
 
 
+def _search(
+    item_index: ItemIndex,
+    interests: Floats,
+    n: int,
+    wanted: "_Wanted",
+    aggregate: "_Aggregate",
+) -> Candidates:
+    """Search wider and wider until nothing outside what was found can matter."""
+    if n < 1:
+        raise ValueError(f"n is {n}, expected at least 1")
+    n = min(n, wanted.n_wanted)
+    if n < 1:
+        return _nothing()
+    # One more than can be needed: its score tells whether the cut falls among equal scores.
+    fetch = _with_share(n + len(wanted.dropped) + 1, wanted)
+    while True:
+        if wanted.withheld is not None and fetch > n + len(wanted.dropped) + MAX_OVERFETCH:
+            wanted = wanted.all_in_search()
+            fetch = n + len(wanted.dropped) + 1
+        fetch = min(fetch, wanted.reachable)
+        result = item_index.search(interests, fetch, allowed=wanted.searched)
+        found, is_settled = aggregate(result, wanted, n)
+        if is_settled or fetch == wanted.reachable:
+            return found.take(slice(n))
+        fetch *= WIDENING
+
+
+def _by_maximum(result: SearchResult, wanted: "_Wanted", n: int) -> tuple[Candidates, bool]:
+    merged = wanted.of(merge_interests(result))
+    return merged, _is_settled(result, merged, n)
+
+
 class _Wanted(NamedTuple):
     """What a search may find, and what is dropped from what it found.
 
@@ -137,11 +197,22 @@ class _Wanted(NamedTuple):
             found = found.take(np.flatnonzero(self.withheld.allowed[found.rows]))
         return found
 
+    def in_lists(self, result: SearchResult) -> SearchResult:
+        """Return the lists with ``NO_ROW`` in the place of what is not wanted."""
+        is_wanted = ~np.isin(result.rows, self.dropped)
+        if self.withheld is not None:
+            is_wanted &= self.withheld.allowed[result.rows]
+        return SearchResult(result.scores, np.where(is_wanted, result.rows, NO_ROW))
+
     def all_in_search(self) -> "_Wanted":
         """Return the same with what is withheld left out by the search."""
         assert self.withheld is not None
         reachable = self.reachable - len(self.withheld.rows)
         return _Wanted(self.withheld.allowed, reachable, self.dropped, None)
+
+
+_Aggregate = Callable[[SearchResult, _Wanted, int], tuple[Candidates, bool]]
+"""Makes candidates of lists, and tells whether nothing outside the lists can change the first n."""
 
 
 def _restrictions(

@@ -16,8 +16,8 @@ Title = Annotated[
 Score = Annotated[
     float,
     Field(
-        description="From the model: inner product with the best interest. From the fallback: "
-        "share of all interactions",
+        description="From the model: inner product with the interest that found it. From the "
+        "fallback: share of all interactions",
         examples=[0.81],
     ),
 ]
@@ -109,7 +109,11 @@ class Candidate(TypedDict):
     rank: Rank
     interest: Annotated[
         int | None,
-        Field(description="The interest that found it; null in the fallback", examples=[2]),
+        Field(
+            description="The interest that found it: the best one, or with "
+            "`aggregation` `quota` the one for which it counts; null in the fallback",
+            examples=[2],
+        ),
     ]
     because: NotRequired[
         Annotated[

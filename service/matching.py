@@ -5,6 +5,7 @@ Pure functions. The same query on the same bundle gives the same answer to the l
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +14,8 @@ from numpy.typing import NDArray
 from index.bundle import Bundle
 from index.diversity import diversify
 from index.merging import Candidates
-from index.retrieval import retrieve, similar_items
+from index.quota import largest_remainder
+from index.retrieval import retrieve, retrieve_by_quota, similar_items
 from index.withheld import Withheld
 from model.arrays import Rows
 from model.inference import Interests
@@ -80,15 +82,17 @@ def match(
         excluded = np.concatenate((excluded, known))
     allowed = _allowed_rows(bundle, query)
     if len(known) == 0:
-        interests, explainer = None, None
+        interests, explainer, quotas = None, None, None
         candidates = popular_items(
             bundle, query.top_k, excluded=excluded, allowed=allowed, withheld=withheld
         )
     else:
         with stage("encode"):
             interests = bundle.encoder.encode(known)
+        quotas = _quotas(query, interests)
         with stage("search"):
-            candidates = retrieve(
+            search = retrieve if quotas is None else partial(retrieve_by_quota, weights=quotas)
+            candidates = search(
                 bundle.item_index,
                 interests.vectors,
                 _pool_size(query),
@@ -100,7 +104,7 @@ def match(
     with stage("rank"):
         if query.diversity > 0 and interests is not None:
             vectors = bundle.encoder.item_vectors
-            candidates = diversify(candidates, vectors, query.diversity, query.top_k)
+            candidates = diversify(candidates, vectors, query.diversity, query.top_k, quotas=quotas)
         answer = StoredAnswer(
             bundle_version=bundle.version,
             unknown_items=len(rows) - len(known),
@@ -197,6 +201,17 @@ def by_weight(interests: Interests) -> list[int]:
     """Return the numbers of the interests, largest weight first, ties by number."""
     order: list[int] = np.argsort(-interests.weights, kind="stable").tolist()
     return order
+
+
+def _quotas(query: Query, interests: Interests) -> Rows | None:
+    """Divide the places among the interests, shape (k,), int64; None where they compete freely.
+
+    A larger pool is divided in proportion to these and not to the weights, so that every interest
+    has in the pool what it needs for its places.
+    """
+    if query.aggregation == "max":
+        return None
+    return largest_remainder(query.top_k, interests.weights)
 
 
 def _pool_size(query: Query) -> int:

@@ -8,7 +8,7 @@ import math
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -83,6 +83,9 @@ Id = Annotated[
 Timestamp = Annotated[
     float | str, PlainValidator(_as_timestamp, json_schema_input_type=float | str)
 ]
+
+
+Aggregation = Literal["max", "quota"]
 
 
 class Body(BaseModel):
@@ -176,6 +179,13 @@ class MatchRequest(HistoryRequest):
         le=1,
         description="0: best score first. Towards 1: candidates that differ from those before them",
         examples=[0.3],
+    )
+    aggregation: Aggregation = Field(
+        "max",
+        description="`max`: an item counts with its best interest, and the best items win, whoever "
+        "found them. `quota`: each interest gets a share of the candidates in proportion to its "
+        "weight, an item counting for one of them; with `diversity` too the shares are kept",
+        examples=["max"],
     )
     explain: bool = Field(
         False, description="Name for each candidate the items of the history that speak for it"

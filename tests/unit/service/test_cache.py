@@ -68,6 +68,7 @@ async def test_the_null_cache_keeps_nothing() -> None:
         replace(QUERY, allow=("x",)),
         replace(QUERY, deny=("x",)),
         replace(QUERY, diversity=0.1),
+        replace(QUERY, aggregation="quota"),
         replace(QUERY, explain=True),
     ],
 )
