@@ -11,21 +11,21 @@ may find an item that a shorter one missed.
 
 from collections.abc import Callable
 from math import ceil
-from typing import NamedTuple
 
 import numpy as np
 
 from index.item_index import NO_ROW, ItemIndex, SearchResult
 from index.merging import Candidates, merge_interests
 from index.quota import largest_remainder, merge_by_quota
+from index.wanted import MAX_OVERFETCH, Wanted, wanted_rows
 from index.withheld import Withheld
 from model.arrays import Floats, Mask, Rows
 
-MAX_OVERFETCH = 4096
-"""Above so many excluded rows a selector in the search costs less than fetching more."""
-
 WIDENING = 4
 """How much more is fetched when equal scores reach beyond what was fetched."""
+
+Aggregate = Callable[[SearchResult, Wanted, int], tuple[Candidates, bool]]
+"""Makes candidates of lists, and tells whether nothing outside the lists can change the first n."""
 
 
 def retrieve(
@@ -56,7 +56,7 @@ def retrieve(
     Raises:
         ValueError: ``n`` is below 1 or a shape does not fit.
     """
-    wanted = _restrictions(item_index.n_items, excluded, allowed, withheld)
+    wanted = wanted_rows(item_index.n_items, excluded, allowed, withheld)
     return _search(item_index, interests, n, wanted, _by_maximum)
 
 
@@ -89,7 +89,7 @@ def retrieve_by_quota(
         ValueError: ``n`` is below 1, or the weights cannot be divided by.
     """
 
-    def by_quota(result: SearchResult, wanted: _Wanted, n: int) -> tuple[Candidates, bool]:
+    def by_quota(result: SearchResult, wanted: Wanted, n: int) -> tuple[Candidates, bool]:
         quotas = largest_remainder(n, weights)
         lists = wanted.in_lists(result)
         # What an interest was not asked for scores at most as its last row, and n items are all
@@ -98,7 +98,7 @@ def retrieve_by_quota(
         is_settled = bool((sure.sum(axis=1) >= n)[quotas > 0].all())
         return merge_by_quota(lists, quotas), is_settled
 
-    wanted = _restrictions(item_index.n_items, excluded, allowed, withheld)
+    wanted = wanted_rows(item_index.n_items, excluded, allowed, withheld)
     return _search(item_index, interests, n, wanted, by_quota)
 
 
@@ -139,8 +139,8 @@ def _search(
     item_index: ItemIndex,
     interests: Floats,
     n: int,
-    wanted: "_Wanted",
-    aggregate: "_Aggregate",
+    wanted: Wanted,
+    aggregate: Aggregate,
 ) -> Candidates:
     """Search wider and wider until nothing outside what was found can matter."""
     if n < 1:
@@ -162,78 +162,12 @@ def _search(
         fetch *= WIDENING
 
 
-def _by_maximum(result: SearchResult, wanted: "_Wanted", n: int) -> tuple[Candidates, bool]:
+def _by_maximum(result: SearchResult, wanted: Wanted, n: int) -> tuple[Candidates, bool]:
     merged = wanted.of(merge_interests(result))
     return merged, _is_settled(result, merged, n)
 
 
-class _Wanted(NamedTuple):
-    """What a search may find, and what is dropped from what it found.
-
-    Attributes:
-        searched: The mask to search with. Shape (n_items,), bool. None = all rows.
-        reachable: How many rows that search can reach.
-        dropped: Rows to drop afterwards, ascending, each once, none of them withheld. Shape (m,),
-            int64.
-        withheld: More rows to drop; None where the mask leaves them out already.
-    """
-
-    searched: Mask | None
-    reachable: int
-    dropped: Rows
-    withheld: Withheld | None
-
-    @property
-    def n_wanted(self) -> int:
-        """How many rows are wanted."""
-        withheld = 0 if self.withheld is None else len(self.withheld.rows)
-        return self.reachable - len(self.dropped) - withheld
-
-    def of(self, found: Candidates) -> Candidates:
-        """Return those found that are wanted."""
-        if len(self.dropped):
-            found = found.take(np.flatnonzero(~np.isin(found.rows, self.dropped)))
-        if self.withheld is not None:
-            found = found.take(np.flatnonzero(self.withheld.allowed[found.rows]))
-        return found
-
-    def in_lists(self, result: SearchResult) -> SearchResult:
-        """Return the lists with ``NO_ROW`` in the place of what is not wanted."""
-        is_wanted = ~np.isin(result.rows, self.dropped)
-        if self.withheld is not None:
-            is_wanted &= self.withheld.allowed[result.rows]
-        return SearchResult(result.scores, np.where(is_wanted, result.rows, NO_ROW))
-
-    def all_in_search(self) -> "_Wanted":
-        """Return the same with what is withheld left out by the search."""
-        assert self.withheld is not None
-        reachable = self.reachable - len(self.withheld.rows)
-        return _Wanted(self.withheld.allowed, reachable, self.dropped, None)
-
-
-_Aggregate = Callable[[SearchResult, _Wanted, int], tuple[Candidates, bool]]
-"""Makes candidates of lists, and tells whether nothing outside the lists can change the first n."""
-
-
-def _restrictions(
-    n_items: int, excluded: Rows, allowed: Mask | None, withheld: Withheld | None
-) -> _Wanted:
-    """Decide what is dropped after the search and what the search must not find."""
-    excluded = np.unique(excluded[excluded >= 0])
-    if withheld is not None and len(withheld.rows) == 0:
-        withheld = None
-    if withheld is not None:
-        excluded = excluded[withheld.allowed[excluded]]
-    if allowed is None and len(excluded) <= MAX_OVERFETCH:
-        return _Wanted(None, n_items, excluded, withheld)
-    mask = np.ones(n_items, dtype=np.bool_) if allowed is None else allowed.copy()
-    mask[excluded] = False
-    if withheld is not None:
-        mask[withheld.rows] = False
-    return _Wanted(mask, int(np.count_nonzero(mask)), excluded[:0], None)
-
-
-def _with_share(fetch: int, wanted: _Wanted) -> int:
+def _with_share(fetch: int, wanted: Wanted) -> int:
     """Fetch more by the share of the catalog that is withheld, twice that to be on the safe side.
 
     So withheld rows cost next to nothing, where fetching as many more would cost all requests.

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from index import retrieval
+from index import retrieval, wanted
 from index.exact import ExactItemIndex, exact_scores
 from index.faiss_index import build_faiss_index
 from index.item_index import ItemIndex, SearchResult
@@ -36,6 +36,11 @@ def assert_same(found: Candidates, expected: Candidates) -> None:
 def grid(seed: int, shape: tuple[int, int]) -> Floats:
     """Vectors of small integers: every inner product is exact, and many are equal."""
     return np.random.default_rng(seed).integers(-1, 2, size=shape).astype(np.float32)
+
+
+def set_max_overfetch(patch: pytest.MonkeyPatch, rows: int) -> None:
+    for module in (retrieval, wanted):
+        patch.setattr(module, "MAX_OVERFETCH", rows)
 
 
 @pytest.mark.parametrize("kind", ["exact", "faiss"])
@@ -83,7 +88,7 @@ def test_retrieve_is_the_exact_top_n_of_what_is_not_withheld(
     n = data.draw(st.integers(1, 70))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(retrieval, "MAX_OVERFETCH", most)
+        set_max_overfetch(patch, most)
         found = retrieve(
             build_faiss_index(vectors),
             interests,
@@ -119,7 +124,7 @@ def test_a_catalog_of_equal_items_comes_in_row_order() -> None:
 
 
 def test_many_exclusions_go_into_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retrieval, "MAX_OVERFETCH", 3)
+    set_max_overfetch(monkeypatch, 3)
     vectors, interests = grid(5, (80, 4)), grid(6, (2, 4))
     excluded = np.arange(0, 80, 2)
 
@@ -190,7 +195,7 @@ def test_many_withheld_rows_do_not_make_the_search_fetch_as_many() -> None:
 
 
 def test_a_user_right_among_withheld_rows_gets_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retrieval, "MAX_OVERFETCH", 300)
+    set_max_overfetch(monkeypatch, 300)
     rng = np.random.default_rng(0)
     vectors = rng.normal(size=(2000, 8)).astype(np.float32)
     interests = rng.normal(size=(1, 8)).astype(np.float32)

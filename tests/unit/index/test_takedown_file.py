@@ -50,6 +50,7 @@ def start_writer(file: TakedownFile, name: str, count: int) -> "subprocess.Popen
 def test_without_a_file_nothing_is_known(file: TakedownFile) -> None:
     assert file.read() is None
     assert file.stamp() is None
+    assert repr(file) == f"<TakedownFile {file.path}>"
 
 
 def test_what_was_written_is_read_again(file: TakedownFile) -> None:
