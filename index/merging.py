@@ -38,14 +38,26 @@ def merge_interests(result: SearchResult) -> Candidates:
     Returns:
         All items found, each once, at most k * n.
     """
+    pairs = ranked_pairs(result)
+    # The first occurrence of a row in that order is its best score.
+    return pairs.take(np.sort(np.unique(pairs.rows, return_index=True)[1]))
+
+
+def ranked_pairs(result: SearchResult) -> Candidates:
+    """Rank all pairs of item and interest: by score, then row, then number of the interest.
+
+    Args:
+        result: One query per interest. Shape (k, n).
+
+    Returns:
+        All pairs found, at most k * n; here an item comes once for each interest that found it.
+    """
     found = result.rows.ravel() != NO_ROW
     rows, scores = result.rows.ravel()[found], result.scores.ravel()[found]
     interests = np.repeat(np.arange(len(result.rows)), result.rows.shape[1])[found]
     # Stable: where score and row are equal, the order of interests remains.
     ranked = np.argsort(_rank_keys(rows, scores), kind="stable")
-    # The first occurrence of a row in that order is its best score.
-    best = ranked[np.sort(np.unique(rows[ranked], return_index=True)[1])]
-    return Candidates(rows[best], scores[best], interests[best])
+    return Candidates(rows[ranked], scores[ranked], interests[ranked])
 
 
 def _rank_keys(rows: Rows, scores: Floats) -> NDArray[np.uint64]:

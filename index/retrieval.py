@@ -9,17 +9,23 @@ and the same call gives the same answer. The prefix property does not: a search 
 may find an item that a shorter one missed.
 """
 
+from collections.abc import Callable
+from math import ceil
+
 import numpy as np
 
-from index.item_index import ItemIndex, SearchResult
+from index.item_index import NO_ROW, ItemIndex, SearchResult
 from index.merging import Candidates, merge_interests
+from index.quota import largest_remainder, merge_by_quota
+from index.wanted import MAX_OVERFETCH, Wanted, wanted_rows
+from index.withheld import Withheld
 from model.arrays import Floats, Mask, Rows
-
-MAX_OVERFETCH = 4096
-"""Above so many excluded rows a selector in the search costs less than fetching more."""
 
 WIDENING = 4
 """How much more is fetched when equal scores reach beyond what was fetched."""
+
+Aggregate = Callable[[SearchResult, Wanted, int], tuple[Candidates, bool]]
+"""Makes candidates of lists, and tells whether nothing outside the lists can change the first n."""
 
 
 def retrieve(
@@ -29,6 +35,7 @@ def retrieve(
     *,
     excluded: Rows,
     allowed: Mask | None = None,
+    withheld: Withheld | None = None,
 ) -> Candidates:
     """Find the n items whose best inner product with any interest is largest.
 
@@ -39,6 +46,7 @@ def retrieve(
         excluded: Rows not wanted, in any order; repeated ones and -1 (unknown item) do no harm.
             Shape (m,), int64.
         allowed: True for the rows that are wanted. Shape (n_items,), bool. None = all.
+        withheld: Rows that nobody may get, made once for many calls.
 
     Returns:
         n candidates, or as many as the catalog has under these conditions, best first, ties by
@@ -48,23 +56,50 @@ def retrieve(
     Raises:
         ValueError: ``n`` is below 1 or a shape does not fit.
     """
-    if n < 1:
-        raise ValueError(f"n is {n}, expected at least 1")
-    excluded, allowed, reachable = _restrictions(item_index.n_items, excluded, allowed)
-    n = min(n, reachable - len(excluded))
-    if n < 1:
-        return _nothing()
-    # One more than can be needed: its score tells whether the cut falls among equal scores.
-    fetch = n + len(excluded) + 1
-    while True:
-        fetch = min(fetch, reachable)
-        result = item_index.search(interests, fetch, allowed=allowed)
-        merged = merge_interests(result)
-        if len(excluded):
-            merged = merged.take(np.flatnonzero(~np.isin(merged.rows, excluded)))
-        if fetch == reachable or _is_settled(result, merged, n):
-            return merged.take(slice(n))
-        fetch *= WIDENING
+    wanted = wanted_rows(item_index.n_items, excluded, allowed, withheld)
+    return _search(item_index, interests, n, wanted, _by_maximum)
+
+
+def retrieve_by_quota(
+    item_index: ItemIndex,
+    interests: Floats,
+    n: int,
+    *,
+    weights: Floats | Rows,
+    excluded: Rows,
+    allowed: Mask | None = None,
+    withheld: Withheld | None = None,
+) -> Candidates:
+    """Find n items of which each interest names a share (``merge_by_quota``).
+
+    Args:
+        item_index: See ``retrieve``; so are the arguments that are not told here.
+        interests: Shape (k, d), float32.
+        n: Candidates wanted, at least 1.
+        weights: To which the shares are in proportion. Shape (k,), float32 or int64.
+        excluded: Shape (m,), int64.
+        allowed: Shape (n_items,), bool.
+        withheld: Rows that nobody may get.
+
+    Returns:
+        n candidates, or as many as the catalog has under these conditions, best first, ties by
+        row. Those for a smaller ``n`` need not be among them.
+
+    Raises:
+        ValueError: ``n`` is below 1, or the weights cannot be divided by.
+    """
+
+    def by_quota(result: SearchResult, wanted: Wanted, n: int) -> tuple[Candidates, bool]:
+        quotas = largest_remainder(n, weights)
+        lists = wanted.in_lists(result)
+        # What an interest was not asked for scores at most as its last row, and n items are all
+        # that it may need: then the others together hold fewer.
+        sure = (lists.rows != NO_ROW) & (lists.scores > result.scores[:, -1:])
+        is_settled = bool((sure.sum(axis=1) >= n)[quotas > 0].all())
+        return merge_by_quota(lists, quotas), is_settled
+
+    wanted = wanted_rows(item_index.n_items, excluded, allowed, withheld)
+    return _search(item_index, interests, n, wanted, by_quota)
 
 
 def similar_items(
@@ -75,6 +110,7 @@ def similar_items(
     *,
     excluded: Rows | None = None,
     allowed: Mask | None = None,
+    withheld: Withheld | None = None,
 ) -> Candidates:
     """Find the n items nearest to an item by inner product; the item itself is left out.
 
@@ -85,6 +121,7 @@ def similar_items(
         n: Candidates wanted, at least 1.
         excluded: Rows not wanted. Shape (m,), int64.
         allowed: See ``retrieve``.
+        withheld: See ``retrieve``. The item itself may be among them.
 
     Returns:
         n candidates, or as many as there are; their interest is 0.
@@ -95,24 +132,51 @@ def similar_items(
     itself = np.array([row], dtype=np.int64)
     unwanted = itself if excluded is None else np.concatenate((itself, excluded))
     query = item_vectors[row][np.newaxis]
-    return retrieve(item_index, query, n, excluded=unwanted, allowed=allowed)
+    return retrieve(item_index, query, n, excluded=unwanted, allowed=allowed, withheld=withheld)
 
 
-def _restrictions(
-    n_items: int, excluded: Rows, allowed: Mask | None
-) -> tuple[Rows, Mask | None, int]:
-    """Decide what is dropped after the search and what the search must not find.
+def _search(
+    item_index: ItemIndex,
+    interests: Floats,
+    n: int,
+    wanted: Wanted,
+    aggregate: Aggregate,
+) -> Candidates:
+    """Search wider and wider until nothing outside what was found can matter."""
+    if n < 1:
+        raise ValueError(f"n is {n}, expected at least 1")
+    n = min(n, wanted.n_wanted)
+    if n < 1:
+        return _nothing()
+    # One more than can be needed: its score tells whether the cut falls among equal scores.
+    fetch = _with_share(n + len(wanted.dropped) + 1, wanted)
+    while True:
+        if wanted.withheld is not None and fetch > n + len(wanted.dropped) + MAX_OVERFETCH:
+            wanted = wanted.all_in_search()
+            fetch = n + len(wanted.dropped) + 1
+        fetch = min(fetch, wanted.reachable)
+        result = item_index.search(interests, fetch, allowed=wanted.searched)
+        found, is_settled = aggregate(result, wanted, n)
+        if is_settled or fetch == wanted.reachable:
+            return found.take(slice(n))
+        fetch *= WIDENING
 
-    Returns:
-        Rows to drop (each once, shape (m,), int64), the mask to search with, and how many rows
-        that search can reach.
+
+def _by_maximum(result: SearchResult, wanted: Wanted, n: int) -> tuple[Candidates, bool]:
+    merged = wanted.of(merge_interests(result))
+    return merged, _is_settled(result, merged, n)
+
+
+def _with_share(fetch: int, wanted: Wanted) -> int:
+    """Fetch more by the share of the catalog that is withheld, twice that to be on the safe side.
+
+    So withheld rows cost next to nothing, where fetching as many more would cost all requests.
+    When a user stands right among them, the search widens.
     """
-    excluded = np.unique(excluded[excluded >= 0])
-    if allowed is None and len(excluded) <= MAX_OVERFETCH:
-        return excluded, None, n_items
-    mask = np.ones(n_items, dtype=np.bool_) if allowed is None else allowed.copy()
-    mask[excluded] = False
-    return excluded[:0], mask, int(np.count_nonzero(mask))
+    if wanted.withheld is None:
+        return fetch
+    share = len(wanted.withheld.rows) / wanted.reachable
+    return ceil(fetch * (1 + 2 * share))
 
 
 def _is_settled(result: SearchResult, merged: Candidates, n: int) -> bool:

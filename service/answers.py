@@ -16,8 +16,8 @@ Title = Annotated[
 Score = Annotated[
     float,
     Field(
-        description="From the model: inner product with the best interest. From the fallback: "
-        "share of all interactions",
+        description="From the model: inner product with the interest that found it. From the "
+        "fallback: share of all interactions",
         examples=[0.81],
     ),
 ]
@@ -109,7 +109,11 @@ class Candidate(TypedDict):
     rank: Rank
     interest: Annotated[
         int | None,
-        Field(description="The interest that found it; null in the fallback", examples=[2]),
+        Field(
+            description="The interest that found it: the best one, or with "
+            "`aggregation` `quota` the one for which it counts; null in the fallback",
+            examples=[2],
+        ),
     ]
     because: NotRequired[
         Annotated[
@@ -225,6 +229,36 @@ class BundlesAnswer(TypedDict):
     live: Annotated[str | None, Field(description="Bundle that this worker serves")]
     current: Annotated[str | None, Field(description="What CURRENT names")]
     bundles: Annotated[list[BundleState], Field(description="Newest first")]
+
+
+class TakedownAnswer(TypedDict):
+    """An item that is not served."""
+
+    item_id: ItemId
+    since: Annotated[
+        str, Field(description="When it was taken down", examples=["2026-11-25T16:02:37+00:00"])
+    ]
+    reason: Annotated[
+        str | None, Field(description="Why, if somebody said so", examples=["DMCA 2026-118"])
+    ]
+    known: Annotated[bool, Field(description="The live bundle has the item")]
+
+
+class TakedownPut(TakedownAnswer):
+    """That this worker does not serve the item; the others follow within a second."""
+
+    new: Annotated[bool, Field(description="It was not taken down before")]
+
+
+class TakedownsAnswer(TypedDict):
+    """The takedowns in force."""
+
+    count: Annotated[int, Field(description="How many there are in all", examples=[3])]
+    takedowns: Annotated[list[TakedownAnswer], Field(description="By item id")]
+    next: Annotated[
+        str | None,
+        Field(description="Where there are more: give it as `after`", examples=[None]),
+    ]
 
 
 class SwapAnswer(TypedDict):

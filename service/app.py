@@ -3,11 +3,12 @@
 import asyncio
 import signal
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from fastapi import FastAPI
 
 from index.registry import Registry
+from index.takedown_file import TakedownFile
 from model.errors import OpalError
 from service.cache import AnswerCache, MemoryCache, NullCache
 from service.dependencies import Drain, State
@@ -18,15 +19,19 @@ from service.middleware import BodyLimitMiddleware, ObserveMiddleware
 from service.openapi import DESCRIPTION, TAGS, DocumentedApp, program_version
 from service.problems import BundleRefused, install_handlers
 from service.redis_cache import connect_redis
+from service.redis_takedowns import connect_redis_takedowns
 from service.reloading import BundleFollower
-from service.routes import admin, items, match, operations
+from service.routes import admin, items, match, operations, takedowns
 from service.routes.docs import add_docs
 from service.schemas import Limits
 from service.serving import Retriever
 from service.settings import Settings, read_settings
+from service.takedown_store import FileTakedowns, TakedownStore
+from service.takedowns import TakedownFollower
 from service.work import WorkQueue
 
 _MEBIBYTE = 1 << 20
+_CANCEL_AGAIN = 0.1  # seconds
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -58,7 +63,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
     )
     install_handlers(app)
-    for each in (match, items, operations, admin):
+    for each in (match, items, operations, admin, takedowns):
         app.include_router(each.router)
     add_docs(app)
     # The last one added is the first one that a request meets.
@@ -86,13 +91,22 @@ async def _start(settings: Settings, metrics: Metrics, closing: AsyncExitStack) 
     )
     closing.push_async_callback(retriever.close)
     metrics.workers_ready.set(0)
+    withholding = TakedownFollower(
+        choose_takedown_store(settings, metrics),
+        live,
+        metrics,
+        interval=settings.takedown_interval,
+    )
+    closing.push_async_callback(withholding.close)
+    # Before there is a bundle of which anything could be served.
+    await withholding.start()
     try:
         await follower.look()
     except (BundleRefused, OpalError, OSError):
         if not settings.wait_for_bundle:
             raise
-    following = asyncio.create_task(follower.follow())
-    closing.push_async_callback(_cancel, following)
+    for each in (follower, withholding):
+        closing.push_async_callback(_cancel, asyncio.create_task(each.follow()))
     # `server` sends it to every worker before it stops them.
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, drain.begin)
     return State(
@@ -101,6 +115,7 @@ async def _start(settings: Settings, metrics: Metrics, closing: AsyncExitStack) 
         metrics=metrics,
         live=live,
         follower=follower,
+        takedowns=withholding,
         retriever=retriever,
         drain=drain,
     )
@@ -115,7 +130,18 @@ def choose_cache(settings: Settings, metrics: Metrics) -> AnswerCache:
     return MemoryCache(ttl=settings.cache_ttl, max_bytes=settings.cache_memory_mb * _MEBIBYTE)
 
 
+def choose_takedown_store(settings: Settings, metrics: Metrics) -> TakedownStore:
+    """Return the store of takedowns that the settings ask for."""
+    file = TakedownFile(settings.registry)
+    if settings.redis_url is not None:
+        url = settings.redis_url.get_secret_value()
+        return connect_redis_takedowns(settings, url, file, metrics)
+    return FileTakedowns(file, most=settings.max_takedowns)
+
+
 async def _cancel(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
+    """End a task that runs for ever."""
+    while not task.done():
+        # Again and again: redis-py may take a cancellation for the end of its own time limit.
+        task.cancel()
+        await asyncio.wait([task], timeout=_CANCEL_AGAIN)

@@ -1,6 +1,7 @@
 """Where answers are kept, and what identifies one.
 
-A key holds the bundle's version, so that a swap makes every older entry unreachable at once.
+A key holds the bundle's version and the epoch of the takedowns, so that a swap or a takedown makes
+every older entry unreachable at once.
 ``user_id`` is not part of it: two users with the same history and the same wishes get the same
 answer.
 """
@@ -74,7 +75,13 @@ _FORMAT = 2
 ``redis_cache`` stores: workers of two releases may share one Redis during an upgrade."""
 
 
-def cache_key(bundle_version: str, query: Query) -> str:
-    """Return the key of what determines an answer: the bundle and every field of the query."""
+def cache_key(bundle_version: str, epoch: str, query: Query) -> str:
+    """Return the key of what determines an answer.
+
+    Args:
+        bundle_version: The bundle that answers.
+        epoch: Digest of the takedowns in force (``index.takedowns.Ledger.epoch``).
+        query: Every field of it counts.
+    """
     digest = hashlib.blake2b(orjson.dumps(query), digest_size=16).hexdigest()
-    return f"opal:match:{_FORMAT}:{bundle_version}:{digest}"
+    return f"opal:match:{_FORMAT}:{bundle_version}:{epoch}:{digest}"

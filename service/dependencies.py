@@ -18,9 +18,11 @@ from service.schemas import (
     Limits,
     MatchRequest,
     ReloadRequest,
+    TakedownRequest,
 )
 from service.serving import Retriever
 from service.settings import Settings
+from service.takedowns import TakedownFollower
 
 AnyBody = TypeVar("AnyBody", bound=Body)
 
@@ -46,6 +48,7 @@ class State(TypedDict):
     metrics: Metrics
     live: LiveBundle
     follower: BundleFollower
+    takedowns: TakedownFollower
     retriever: Retriever
     drain: Drain
 
@@ -142,3 +145,4 @@ MatchBody = Annotated[MatchRequest, Depends(body_of(MatchRequest))]
 BatchBody = Annotated[BatchRequest, Depends(body_of(BatchRequest))]
 HistoryBody = Annotated[HistoryRequest, Depends(body_of(HistoryRequest))]
 ReloadBody = Annotated[ReloadRequest, Depends(body_of(ReloadRequest, may_be_empty=True))]
+TakedownBody = Annotated[TakedownRequest, Depends(body_of(TakedownRequest, may_be_empty=True))]

@@ -5,6 +5,7 @@ Pure functions. The same query on the same bundle gives the same answer to the l
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +14,9 @@ from numpy.typing import NDArray
 from index.bundle import Bundle
 from index.diversity import diversify
 from index.merging import Candidates
-from index.retrieval import retrieve, similar_items
+from index.quota import largest_remainder
+from index.retrieval import retrieve, retrieve_by_quota, similar_items
+from index.withheld import Withheld
 from model.arrays import Rows
 from model.inference import Interests
 from service.answers import (
@@ -55,12 +58,21 @@ class Match(NamedTuple):
     interests_in_use: int
 
 
-def match(bundle: Bundle, query: Query, *, stage: Stage = lambda _: nullcontext()) -> Match:
+def match(
+    bundle: Bundle,
+    query: Query,
+    *,
+    withheld: Withheld | None = None,
+    stage: Stage = lambda _: nullcontext(),
+) -> Match:
     """Answer a query from a bundle.
+
+    What is withheld is no candidate, whatever is asked; in the history it still describes the user.
 
     Args:
         bundle: The live bundle.
         query: What is asked.
+        withheld: Rows of this bundle that must not be candidates.
         stage: Measures a stage by name: encode, search, rank.
     """
     rows = bundle.catalog.rows_of(query.history)
@@ -70,24 +82,29 @@ def match(bundle: Bundle, query: Query, *, stage: Stage = lambda _: nullcontext(
         excluded = np.concatenate((excluded, known))
     allowed = _allowed_rows(bundle, query)
     if len(known) == 0:
-        interests, explainer = None, None
-        candidates = popular_items(bundle, query.top_k, excluded=excluded, allowed=allowed)
+        interests, explainer, quotas = None, None, None
+        candidates = popular_items(
+            bundle, query.top_k, excluded=excluded, allowed=allowed, withheld=withheld
+        )
     else:
         with stage("encode"):
             interests = bundle.encoder.encode(known)
+        quotas = _quotas(query, interests)
         with stage("search"):
-            candidates = retrieve(
+            search = retrieve if quotas is None else partial(retrieve_by_quota, weights=quotas)
+            candidates = search(
                 bundle.item_index,
                 interests.vectors,
                 _pool_size(query),
                 excluded=excluded,
                 allowed=allowed,
+                withheld=withheld,
             )
         explainer = Explainer(bundle, known, interests)
     with stage("rank"):
         if query.diversity > 0 and interests is not None:
             vectors = bundle.encoder.item_vectors
-            candidates = diversify(candidates, vectors, query.diversity, query.top_k)
+            candidates = diversify(candidates, vectors, query.diversity, query.top_k, quotas=quotas)
         answer = StoredAnswer(
             bundle_version=bundle.version,
             unknown_items=len(rows) - len(known),
@@ -99,7 +116,12 @@ def match(bundle: Bundle, query: Query, *, stage: Stage = lambda _: nullcontext(
 
 
 def popular_items(
-    bundle: Bundle, n: int, *, excluded: Rows, allowed: Mask | None = None
+    bundle: Bundle,
+    n: int,
+    *,
+    excluded: Rows,
+    allowed: Mask | None = None,
+    withheld: Withheld | None = None,
 ) -> Candidates:
     """Return the n most popular items: the answer for a user of whom nothing is known.
 
@@ -108,6 +130,7 @@ def popular_items(
         n: Candidates wanted.
         excluded: Rows not wanted; -1 does no harm. Shape (m,), int64.
         allowed: True for the rows that are wanted. Shape (n_items,), bool. None = all.
+        withheld: Rows that nobody may get.
 
     Returns:
         n candidates, or as many as there are; scores are shares of all interactions, and the
@@ -115,7 +138,10 @@ def popular_items(
     """
     # Without a restriction the first n + m of the list are sure to hold n that are wanted.
     popular = bundle.catalog.popular
-    rows = popular[: n + len(excluded)] if allowed is None else popular[allowed[popular]]
+    unwanted = len(excluded) + (0 if withheld is None else len(withheld.rows))
+    rows = popular[: n + unwanted] if allowed is None else popular[allowed[popular]]
+    if withheld is not None:
+        rows = rows[withheld.allowed[rows]]
     rows = rows[~np.isin(rows, excluded)][:n].astype(np.int64)
     counts = bundle.catalog.interactions
     scores = (counts[rows] / max(1, int(counts.sum()))).astype(np.float32)
@@ -147,12 +173,21 @@ def interests_of(bundle: Bundle, history: list[str]) -> InterestsAnswer:
     )
 
 
-def similar_to(bundle: Bundle, item_id: str, n: int) -> SimilarAnswer | None:
-    """Return the n nearest items to an item, itself left out; None where it is not known."""
+def similar_to(
+    bundle: Bundle, item_id: str, n: int, *, withheld: Withheld | None = None
+) -> SimilarAnswer | None:
+    """Return the n nearest items to an item; None where it is not known.
+
+    Args:
+        bundle: The live bundle.
+        item_id: The item, which is left out itself; it may be withheld.
+        n: Items wanted.
+        withheld: Rows that nobody may get.
+    """
     row = int(bundle.catalog.rows_of([item_id])[0])
     if row < 0:
         return None
-    found = similar_items(bundle.item_index, bundle.encoder.item_vectors, row, n)
+    found = similar_items(bundle.item_index, bundle.encoder.item_vectors, row, n, withheld=withheld)
     items: list[SimilarItem] = [
         {**fields, "score": score, "rank": rank}
         for rank, (fields, score) in enumerate(
@@ -166,6 +201,17 @@ def by_weight(interests: Interests) -> list[int]:
     """Return the numbers of the interests, largest weight first, ties by number."""
     order: list[int] = np.argsort(-interests.weights, kind="stable").tolist()
     return order
+
+
+def _quotas(query: Query, interests: Interests) -> Rows | None:
+    """Divide the places among the interests, shape (k,), int64; None where they compete freely.
+
+    A larger pool is divided in proportion to these and not to the weights, so that every interest
+    has in the pool what it needs for its places.
+    """
+    if query.aggregation == "max":
+        return None
+    return largest_remainder(query.top_k, interests.weights)
 
 
 def _pool_size(query: Query) -> int:

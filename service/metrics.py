@@ -48,6 +48,9 @@ class Metrics:
             that has none yet says 0. ``bundle`` shows that they differ.
         index_items: Items in the live index.
         reloads: Swaps to a new bundle by outcome: swapped or refused.
+        takedowns: Items that must not be served; the most of all workers.
+        takedown_refreshes: Looks at the takedowns by outcome: unchanged, changed, failed, or
+            copy_failed for the copy of what Redis holds.
 
     Args:
         registry: Registry of its own, so that several instances can live in one process.
@@ -60,6 +63,7 @@ class Metrics:
         self._define_matching(self._registry)
         self._define_cache(self._registry)
         self._define_bundles(self._registry)
+        self._define_takedowns(self._registry)
 
     def _define_requests(self, to: CollectorRegistry) -> None:
         self.requests = Counter(
@@ -157,6 +161,20 @@ class Metrics:
         self.reloads = Counter(
             "opal_reloads",
             "Bundles opened to go live; outcome: swapped or refused",
+            ["outcome"],
+            registry=to,
+        )
+
+    def _define_takedowns(self, to: CollectorRegistry) -> None:
+        self.takedowns = Gauge(
+            "opal_takedowns",
+            "Items that must not be served; the most of all workers",
+            multiprocess_mode="livemax",
+            registry=to,
+        )
+        self.takedown_refreshes = Counter(
+            "opal_takedown_refreshes",
+            "Looks at the takedowns; outcome: unchanged, changed, failed or copy_failed",
             ["outcome"],
             registry=to,
         )

@@ -8,7 +8,14 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import models_json_schema
 
 from service.answers import Problem
-from service.schemas import BatchRequest, Body, HistoryRequest, MatchRequest, ReloadRequest
+from service.schemas import (
+    BatchRequest,
+    Body,
+    HistoryRequest,
+    MatchRequest,
+    ReloadRequest,
+    TakedownRequest,
+)
 
 _REFERENCE = "#/components/schemas/{model}"
 
@@ -18,7 +25,7 @@ nearest to any of them are the *candidates* for your ranking model.
 
 * A user needs no account here: send the history, oldest first, with every request.
 * The same request on the same bundle gives the same answer, in the same order; a shorter `top_k`
-  is a prefix of a longer one (with `diversity` 0).
+  is a prefix of a longer one (with `diversity` 0 and `aggregation` `max`).
 * Nothing known about a user is no error: popular items answer (`source`: `fallback`).
 * Ids are strings or integers and come back as strings. Unknown fields are refused.
 * Errors are problem documents (`application/problem+json`, RFC 9457) with the path of the field.
@@ -28,7 +35,10 @@ TAGS = [
     {"name": "match", "description": "Users in, candidates out."},
     {"name": "items", "description": "What is near an item."},
     {"name": "operations", "description": "For balancers and for Prometheus."},
-    {"name": "admin", "description": "Which bundle is live. Reaches all workers."},
+    {
+        "name": "admin",
+        "description": "Which bundle is live, and what is not served of it. Reaches all workers.",
+    },
 ]
 
 
@@ -58,7 +68,7 @@ def body_docs(schema: type[Body], *, required: bool = True) -> dict[str, Any]:
 
 
 def _component_schemas() -> dict[str, Any]:
-    bodies = (MatchRequest, BatchRequest, HistoryRequest, ReloadRequest)
+    bodies = (MatchRequest, BatchRequest, HistoryRequest, ReloadRequest, TakedownRequest)
     _, schemas = models_json_schema(
         [(body, "validation") for body in bodies], ref_template=_REFERENCE
     )

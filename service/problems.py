@@ -4,10 +4,12 @@
     ├── InvalidRequest      422  fields that cannot be used, each with its path
     ├── BrokenJson          400  a body that is not JSON, with the position
     ├── Unauthorized        401  /admin without its token
-    ├── NotFound            404  an item or a bundle that does not exist
+    ├── NotFound            404  an item, a bundle or a takedown that does not exist
     ├── BundleRefused       409  a bundle that must not go live, with the reason
+    ├── TooManyTakedowns    409  as many items are taken down as the settings allow
     ├── BodyTooLarge        413  more bytes than allowed
     ├── RegistryUnusable    503  /admin cannot read or write the registry
+    ├── TakedownsUnusable   503  takedowns cannot be read or changed where they are kept
     ├── NotReady            503  no bundle is live, or the worker is about to stop
     ├── Overloaded          503  the queue is full; comes with Retry-After
     └── DeadlinePassed      504  the caller's X-Timeout-Ms passed before work began
@@ -79,7 +81,7 @@ class Unauthorized(ProblemError):  # noqa: N818
 
 
 class NotFound(ProblemError):  # noqa: N818
-    """An item or a bundle that does not exist."""
+    """An item, a bundle or a takedown that does not exist."""
 
     status = 404
     title = "Not found"
@@ -90,6 +92,13 @@ class BundleRefused(ProblemError):  # noqa: N818
 
     status = 409
     title = "Bundle refused"
+
+
+class TooManyTakedowns(ProblemError):  # noqa: N818
+    """As many items are taken down as the settings allow."""
+
+    status = 409
+    title = "Too many takedowns"
 
 
 class BodyTooLarge(ProblemError):  # noqa: N818
@@ -104,6 +113,13 @@ class RegistryUnusable(ProblemError):  # noqa: N818
 
     status = 503
     title = "Registry unusable"
+
+
+class TakedownsUnusable(ProblemError):  # noqa: N818
+    """Takedowns cannot be read or changed where they are kept; those in force stay."""
+
+    status = 503
+    title = "Takedowns unusable"
 
 
 class NotReady(ProblemError):  # noqa: N818

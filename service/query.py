@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from service.schemas import MatchRequest
+from service.schemas import Aggregation, MatchRequest
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,7 @@ class Query:
         allow: Categories of which a candidate needs one, sorted; None for no restriction.
         deny: Categories of which a candidate may have none, sorted.
         diversity: 0 (best score first) to 1.
+        aggregation: How the interests' lists become one: "max" or "quota".
         explain: Name the items of the history that speak for a candidate.
     """
 
@@ -27,6 +28,7 @@ class Query:
     allow: tuple[str, ...] | None = None
     deny: tuple[str, ...] = ()
     diversity: float = 0.0
+    aggregation: Aggregation = "max"
     explain: bool = False
 
     @classmethod
@@ -41,5 +43,6 @@ class Query:
             allow=None if not wanted or wanted.allow is None else tuple(sorted(set(wanted.allow))),
             deny=tuple(sorted(set(wanted.deny))) if wanted else (),
             diversity=request.diversity,
+            aggregation=request.aggregation,
             explain=request.explain,
         )

@@ -8,14 +8,12 @@ alone for a while.
 import hashlib
 import logging
 
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from service.breaker import BreakerState, CircuitBreaker
 from service.metrics import Metrics
-from service.redis_url import check_redis_url
+from service.redis_url import redis_client
 from service.settings import Settings
 
 # Connections per worker; more callers than this wait for one, within the timeout. Few, because a
@@ -110,17 +108,8 @@ def connect_redis(settings: Settings, url: str, metrics: Metrics) -> RedisCache:
     Raises:
         InputError: The address cannot be read.
     """
-    check_redis_url(url)
-    timeout = settings.redis_timeout_ms / 1000
-    pool = BlockingConnectionPool.from_url(
-        url,
-        max_connections=_MAX_CONNECTIONS,
-        timeout=timeout,  # for a free connection
-        socket_connect_timeout=timeout,
-        socket_timeout=timeout,  # for an answer
-        # The client would try again three times by itself, each try with its own timeout.
-        retry=Retry(NoBackoff(), 0),
-        client_name="opal-match",
+    redis = redis_client(
+        url, timeout=settings.redis_timeout_ms / 1000, max_connections=_MAX_CONNECTIONS
     )
 
     def on_change(state: BreakerState) -> None:
@@ -131,7 +120,7 @@ def connect_redis(settings: Settings, url: str, metrics: Metrics) -> RedisCache:
         failures=settings.breaker_failures, rest=settings.breaker_seconds, on_change=on_change
     )
     return RedisCache(
-        Redis.from_pool(pool),  # which closes the pool with the client
+        redis,
         ttl_ms=max(1, round(settings.cache_ttl * 1000)),
         breaker=breaker,
         metrics=metrics,

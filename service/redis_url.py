@@ -1,6 +1,8 @@
-"""Whether the address of Redis can be used, told before any worker starts."""
+"""Redis by its address: whether that can be used, told before workers start, and a client."""
 
-from redis.asyncio import ConnectionPool
+from redis.asyncio import BlockingConnectionPool, ConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
 from model.errors import InputError
 
@@ -22,3 +24,28 @@ def check_redis_url(url: str) -> None:
             "OPAL_REDIS_URL: its host, its port or an option after `?` cannot be read; expected "
             "something like redis://host:6379/0"
         ) from None
+
+
+def redis_client(url: str, *, timeout: float, max_connections: int) -> Redis:
+    """Return a client that gives up in time. Connects at the first call, not here.
+
+    Args:
+        url: ``OPAL_REDIS_URL``.
+        timeout: Seconds for a free connection, for connecting, and for an answer, each.
+        max_connections: More callers than this wait for a connection.
+
+    Raises:
+        InputError: The address cannot be read.
+    """
+    check_redis_url(url)
+    pool = BlockingConnectionPool.from_url(
+        url,
+        max_connections=max_connections,
+        timeout=timeout,  # for a free connection
+        socket_connect_timeout=timeout,
+        socket_timeout=timeout,  # for an answer
+        # The client would try again three times by itself, each try with its own timeout.
+        retry=Retry(NoBackoff(), 0),
+        client_name="opal-match",
+    )
+    return Redis.from_pool(pool)  # which closes the pool with the client

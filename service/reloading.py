@@ -210,7 +210,8 @@ class BundleFollower:
         """Open a bundle with all its checks and answer one request, so that nothing is cold."""
         bundle = open_bundle(self._registry.bundle_path(version), threads=self._threads)
         rows = bundle.catalog.popular[:_WARM_UP_HISTORY]
-        match(bundle, Query(history=tuple(bundle.catalog.ids_of(rows)), explain=True))
+        query = Query(history=tuple(bundle.catalog.ids_of(rows)), explain=True)
+        match(bundle, query, withheld=self._live.takedowns.on(bundle).items)
         return bundle
 
     def _sight(self, version: str) -> Sight:

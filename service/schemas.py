@@ -8,7 +8,7 @@ import math
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -26,6 +26,7 @@ from service.settings import Settings
 
 MAX_TOP_K = 1000
 MAX_ID_LENGTH = 256
+MAX_REASON_LENGTH = 500
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,9 @@ Id = Annotated[
 Timestamp = Annotated[
     float | str, PlainValidator(_as_timestamp, json_schema_input_type=float | str)
 ]
+
+
+Aggregation = Literal["max", "quota"]
 
 
 class Body(BaseModel):
@@ -176,6 +180,13 @@ class MatchRequest(HistoryRequest):
         description="0: best score first. Towards 1: candidates that differ from those before them",
         examples=[0.3],
     )
+    aggregation: Aggregation = Field(
+        "max",
+        description="`max`: an item counts with its best interest, and the best items win, whoever "
+        "found them. `quota`: each interest gets a share of the candidates in proportion to its "
+        "weight, an item counting for one of them; with `diversity` too the shares are kept",
+        examples=["max"],
+    )
     explain: bool = Field(
         False, description="Name for each candidate the items of the history that speak for it"
     )
@@ -206,6 +217,18 @@ class ReloadRequest(Body):
         max_length=MAX_ID_LENGTH,
         description="Version to make CURRENT; without it: look at CURRENT now",
         examples=["20261123T224501Z-1a2b3c4d"],
+    )
+
+
+class TakedownRequest(Body):
+    """Why an item is taken down."""
+
+    reason: str | None = Field(
+        None,
+        min_length=1,
+        max_length=MAX_REASON_LENGTH,
+        description="For whoever reads the list; not needed",
+        examples=["DMCA 2026-118"],
     )
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import uvicorn
 
+from index.takedown_file import TakedownFile
 from model.errors import InputError, OpalError, RegistryError
 from service.held_signals import held_signals, leave_signals_to_parent
 from service.logs import log_config
@@ -45,12 +46,15 @@ def serve(settings: Settings, *, as_json: bool = False) -> int:
 
     Raises:
         InputError: The address cannot be listened on, or that of Redis cannot be read.
-        RegistryError: The registry has no bundle to serve.
+        RegistryError: The registry has no bundle to serve, or its file of takedowns is damaged.
         BundleError: That bundle must not go live.
         KeyboardInterrupt: It was asked to stop before workers were started.
     """
     if settings.redis_url is not None:
         check_redis_url(settings.redis_url.get_secret_value())
+    else:
+        # A worker would refuse to start on a damaged file, but with a traceback.
+        TakedownFile(settings.registry).read()
     listener = bind(settings.host, settings.port)
     # Until the supervisor handles it, SIGTERM ends like Ctrl-C: what was begun is put away.
     signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple, TypeVar
 import orjson
 
 from index.bundle import Bundle
+from index.withheld import Withheld
 from service.cache import AnswerCache, cache_key
 from service.flights import Flights
 from service.live import LiveBundle
@@ -35,12 +36,19 @@ class Found(NamedTuple):
     stored: bytes
 
 
+class _Computed(NamedTuple):
+    """An answer, and the epoch of the takedowns that it was computed with."""
+
+    epoch: str
+    found: Found
+
+
 @dataclass(frozen=True)
 class Retriever:
     """Answers queries from the live bundle.
 
     Attributes:
-        live: The bundle to answer from.
+        live: The bundle to answer from, and what must not be served of it.
         cache: Answers of equal queries on the same bundle.
         flights: Computations under way, which equal queries join.
         queue: Runs computations off the event loop.
@@ -80,11 +88,17 @@ class Retriever:
         return replace(self, live=self.live.pinned())
 
     async def compute(
-        self, work: Callable[[Bundle], Result], *, deadline: float | None = None
+        self, work: Callable[[Bundle, Withheld], Result], *, deadline: float | None = None
     ) -> Result:
-        """Run ``work`` on the live bundle off the event loop; raises as ``answer`` does."""
+        """Run ``work`` off the event loop, on the live bundle and the rows of it not to serve.
+
+        Raises as ``answer`` does.
+        """
         bundle = self.live.get()
-        return await self.queue.run(lambda: work(bundle), deadline=deadline)
+        takedowns = self.live.takedowns
+        return await self.queue.run(
+            lambda: work(bundle, takedowns.on(bundle).items), deadline=deadline
+        )
 
     async def close(self) -> None:
         """Finish the computations under way and close the cache."""
@@ -95,21 +109,27 @@ class Retriever:
     async def _find(self, bundle: Bundle, query: Query, deadline: float | None) -> Found:
         if not query.history:
             # Most new users have no history; their answer costs less than a look-up.
-            return await self._compute(bundle, query, deadline)
-        key = cache_key(bundle.version, query)
+            return (await self._compute(bundle, query, deadline)).found
+        epoch = self.live.takedowns.epoch
+        key = cache_key(bundle.version, epoch, query)
 
         async def fly(answer: asyncio.Future[Found]) -> None:
             with self.metrics.stage("cache"):
                 stored = await self.cache.get(key)
-            if stored is not None:
+            # While the cache was asked, what it answers may have been taken down.
+            if stored is not None and epoch == self.live.takedowns.epoch:
                 answer.set_result(Found("cache", stored))
                 return
             computed = await self._compute(bundle, query, deadline)
-            answer.set_result(computed)
+            answer.set_result(computed.found)
             # Popular items are quicker to find than to look up, and a stored answer would not
             # tell that it is a fallback.
-            if computed.source == "model":
-                await self.cache.put(key, computed.stored)
+            if computed.found.source == "model":
+                # Under the takedowns that it was computed with: while it waited for its turn they
+                # may have changed, and they may change back.
+                await self.cache.put(
+                    cache_key(bundle.version, computed.epoch, query), computed.found.stored
+                )
 
         shared = await self.flights.join(key)
         found = shared or await self.flights.start(key, fly)
@@ -118,18 +138,21 @@ class Retriever:
         self.metrics.cache_lookups.labels("hit" if found.source == "cache" else "miss").inc()
         return found
 
-    async def _compute(self, bundle: Bundle, query: Query, deadline: float | None) -> Found:
-        result, stored = await self.queue.run(
+    async def _compute(self, bundle: Bundle, query: Query, deadline: float | None) -> _Computed:
+        epoch, result, stored = await self.queue.run(
             lambda: self._match_and_serialise(bundle, query), deadline=deadline
         )
         self.metrics.interactions.labels("true").inc(result.known_items)
         self.metrics.interactions.labels("false").inc(result.answer["unknown_items"])
         if result.is_fallback:
-            return Found("fallback", stored)
+            return _Computed(epoch, Found("fallback", stored))
         self.metrics.interests_in_use.observe(result.interests_in_use)
-        return Found("model", stored)
+        return _Computed(epoch, Found("model", stored))
 
-    def _match_and_serialise(self, bundle: Bundle, query: Query) -> tuple[Match, bytes]:
-        result = match(bundle, query, stage=self.metrics.stage)
+    def _match_and_serialise(self, bundle: Bundle, query: Query) -> tuple[str, Match, bytes]:
+        # Asked for when the work begins: what waits in the queue must not serve what was taken
+        # down meanwhile.
+        epoch, withheld = self.live.takedowns.on(bundle)
+        result = match(bundle, query, withheld=withheld, stage=self.metrics.stage)
         with self.metrics.stage("serialise"):
-            return result, orjson.dumps(result.answer)
+            return epoch, result, orjson.dumps(result.answer)

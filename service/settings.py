@@ -19,6 +19,9 @@ Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 SecondsOrOff = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
+# All workers follow within a second: a look and what it finds have to fit in.
+TakedownSeconds = Annotated[float, Field(gt=0, le=0.5)]
+
 
 class Settings(BaseSettings):
     """Settings of the service; every one has a description and, but for the registry, a default."""
@@ -41,6 +44,14 @@ class Settings(BaseSettings):
         default=0.5, description="Seconds between two looks at CURRENT in each worker"
     )
 
+    takedown_interval: TakedownSeconds = Field(
+        default=0.25,
+        description="Seconds between two looks at the takedowns in each worker, at most 0.5",
+    )
+    max_takedowns: Count = Field(
+        default=100_000, description="Most items that can be taken down at once"
+    )
+
     max_body_bytes: Count = Field(default=1 << 20, description="Largest request body, in bytes")
     max_interactions: Count = Field(
         default=1000,
@@ -59,7 +70,9 @@ class Settings(BaseSettings):
         default=64, description="Memory of a worker's embedded cache, in MiB; not used with Redis"
     )
     redis_url: SecretStr | None = Field(
-        default=None, description="Redis for the cache, redis://host:6379/0; without it: in process"
+        default=None,
+        description="Redis for cache and takedowns, redis://host:6379/0; without it: in process, "
+        "and in the registry",
     )
     redis_timeout_ms: Count = Field(
         default=50, description="Milliseconds after which a call to Redis counts as failed"

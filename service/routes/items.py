@@ -17,6 +17,7 @@ from service.problems import (
     Overloaded,
     problems_for_docs,
 )
+from service.routes.paths import ANY_ID
 from service.schemas import MAX_TOP_K
 
 router = APIRouter(tags=["items"])
@@ -30,9 +31,8 @@ class SimilarWishes(BaseModel):
     top_k: int = Field(100, ge=1, le=MAX_TOP_K, description="How many items")
 
 
-# `:path` because ids may contain a slash.
 @router.get(
-    "/items/{item_id:path}/similar",
+    f"/items/{ANY_ID}/similar",
     summary="Nearest items to an item",
     response_model=SimilarAnswer,
     responses=problems_for_docs(NotFound, InvalidRequest, NotReady, Overloaded, DeadlinePassed),
@@ -45,7 +45,8 @@ async def get_similar(
 ) -> Response:
     """Return the items nearest to an item, nearest first; the item itself is left out."""
     answer = await retriever.compute(
-        lambda bundle: similar_to(bundle, item_id, wishes.top_k), deadline=deadline
+        lambda bundle, withheld: similar_to(bundle, item_id, wishes.top_k, withheld=withheld),
+        deadline=deadline,
     )
     if answer is None:
         raise NotFound(f"item {item_id!r} is not in the live bundle's catalog")

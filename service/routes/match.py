@@ -98,7 +98,7 @@ async def post_interests(
 ) -> Response:
     """Encode the history and return the interest vectors and their weights, without retrieval."""
     answer = await retriever.compute(
-        lambda bundle: interests_of(bundle, body.item_ids), deadline=deadline
+        lambda bundle, _: interests_of(bundle, body.item_ids), deadline=deadline
     )
     return Response(orjson.dumps(answer), media_type=JSON)
 

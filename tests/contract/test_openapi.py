@@ -26,6 +26,10 @@ CALLS = {
     ("get", "/admin/bundles"),
     ("post", "/admin/reload"),
     ("post", "/admin/rollback"),
+    ("get", "/admin/takedowns"),
+    ("put", "/admin/takedowns/{item_id}"),
+    ("get", "/admin/takedowns/{item_id}"),
+    ("delete", "/admin/takedowns/{item_id}"),
 }
 
 

@@ -66,6 +66,30 @@ def test_the_formula_by_hand() -> None:
     assert diversify(candidates, vectors, 0.1, 3).rows.tolist() == [0, 1, 2]
 
 
+def test_each_interest_keeps_its_places() -> None:
+    rng = np.random.default_rng(0)
+    vectors = clustered_vectors(200, 8, 4, rng)[0]
+    candidates = pool(vectors, vectors[3], 60)._replace(interests=np.arange(60) % 3)
+    quotas = np.array([6, 3, 1])
+
+    for diversity in (0, 0.5, 1):
+        found = diversify(candidates, vectors, diversity, 10, quotas=quotas)
+        assert np.bincount(found.interests).tolist() == [6, 3, 1]
+        assert len(set(found.rows.tolist())) == 10
+        assert found.rows[0] == candidates.rows[0]
+    plain = diversify(candidates, vectors, 0, 10, quotas=quotas)
+    assert (np.diff(plain.scores) <= 0).all()
+
+
+def test_places_that_a_pool_cannot_fill_go_to_others() -> None:
+    vectors = unit_rows(np.eye(4))
+    candidates = pool(vectors, vectors[0], 4)
+
+    found = diversify(candidates, vectors, 0.5, 4, quotas=np.array([1, 3]))
+
+    assert sorted(found.rows.tolist()) == [0, 1, 2, 3]
+
+
 def test_short_pools_and_empty_ones_are_served() -> None:
     vectors = unit_rows(np.eye(3))
     candidates = pool(vectors, vectors[0], 3)

@@ -4,12 +4,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from index import retrieval
+from index import retrieval, wanted
 from index.exact import ExactItemIndex, exact_scores
 from index.faiss_index import build_faiss_index
 from index.item_index import ItemIndex, SearchResult
 from index.merging import Candidates
 from index.retrieval import retrieve, similar_items
+from index.withheld import Withheld
 from model.arrays import Floats, Mask, Rows
 
 NOTHING = np.empty(0, dtype=np.int64)
@@ -35,6 +36,11 @@ def assert_same(found: Candidates, expected: Candidates) -> None:
 def grid(seed: int, shape: tuple[int, int]) -> Floats:
     """Vectors of small integers: every inner product is exact, and many are equal."""
     return np.random.default_rng(seed).integers(-1, 2, size=shape).astype(np.float32)
+
+
+def set_max_overfetch(patch: pytest.MonkeyPatch, rows: int) -> None:
+    for module in (retrieval, wanted):
+        patch.setattr(module, "MAX_OVERFETCH", rows)
 
 
 @pytest.mark.parametrize("kind", ["exact", "faiss"])
@@ -66,6 +72,35 @@ def test_retrieve_is_the_exact_top_n_whatever_is_excluded(  # noqa: PLR0917 - pa
     assert_same(found, top(interests, vectors, n, unwanted))
 
 
+@pytest.mark.parametrize("most", [0, 3, 4096])
+@settings(max_examples=100, deadline=None)
+@given(seed=st.integers(0, 10_000), n_items=st.integers(1, 60), data=st.data())
+def test_retrieve_is_the_exact_top_n_of_what_is_not_withheld(
+    most: int, seed: int, n_items: int, data: st.DataObject
+) -> None:
+    vectors, interests = grid(seed, (n_items, 4)), grid(seed + 1, (2, 4))
+    rows = st.lists(st.integers(-1, n_items - 1), max_size=70)
+    excluded, withheld = data.draw(rows), data.draw(rows)
+    mask: NDArray[np.bool_] | None = None
+    if data.draw(st.booleans()):
+        mask = np.array(data.draw(st.lists(st.booleans(), min_size=n_items, max_size=n_items)))
+    unwanted = {*excluded, *withheld, *(() if mask is None else np.flatnonzero(~mask).tolist())}
+    n = data.draw(st.integers(1, 70))
+
+    with pytest.MonkeyPatch.context() as patch:
+        set_max_overfetch(patch, most)
+        found = retrieve(
+            build_faiss_index(vectors),
+            interests,
+            n,
+            excluded=np.array(excluded, dtype=np.int64),
+            allowed=mask,
+            withheld=Withheld.of(np.array(withheld, dtype=np.int64), n_items),
+        )
+
+    assert_same(found, top(interests, vectors, n, unwanted))
+
+
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 10_000), short=st.integers(1, 50), more=st.integers(1, 50))
 def test_a_shorter_answer_is_a_prefix_of_a_longer_one(seed: int, short: int, more: int) -> None:
@@ -89,7 +124,7 @@ def test_a_catalog_of_equal_items_comes_in_row_order() -> None:
 
 
 def test_many_exclusions_go_into_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retrieval, "MAX_OVERFETCH", 3)
+    set_max_overfetch(monkeypatch, 3)
     vectors, interests = grid(5, (80, 4)), grid(6, (2, 4))
     excluded = np.arange(0, 80, 2)
 
@@ -148,6 +183,34 @@ def test_without_equal_scores_one_search_is_enough() -> None:
     assert item_index.asked == [121]
 
 
+def test_many_withheld_rows_do_not_make_the_search_fetch_as_many() -> None:
+    rng = np.random.default_rng(0)
+    item_index = CountingIndex(rng.normal(size=(10_000, 8)).astype(np.float32))
+    withheld = Withheld.of(rng.choice(10_000, 1000, replace=False), 10_000)
+
+    interests = rng.normal(size=(4, 8)).astype(np.float32)
+    retrieve(item_index, interests, 100, excluded=NOTHING, withheld=withheld)
+
+    assert item_index.asked == [122]
+
+
+def test_a_user_right_among_withheld_rows_gets_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_max_overfetch(monkeypatch, 300)
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(2000, 8)).astype(np.float32)
+    interests = rng.normal(size=(1, 8)).astype(np.float32)
+    nearest = np.argsort(-exact_scores(vectors, interests[0]))[:1000]
+    item_index = CountingIndex(vectors)
+
+    found = retrieve(
+        item_index, interests, 20, excluded=NOTHING, withheld=Withheld.of(nearest, 2000)
+    )
+
+    assert_same(found, top(interests, vectors, 20, set(nearest.tolist())))
+    # Wider, wider still, then by the mask.
+    assert item_index.asked == [42, 168, 21]
+
+
 @pytest.mark.parametrize("kind", ["HNSW16", "IVF8,Flat", "flat"])
 def test_every_kind_gives_exactly_n_whatever_is_filtered(kind: str) -> None:
     rng = np.random.default_rng(0)
@@ -160,6 +223,13 @@ def test_every_kind_gives_exactly_n_whatever_is_filtered(kind: str) -> None:
         assert len(retrieve(item_index, interests, n, excluded=np.arange(300)).rows) == n
         found = retrieve(item_index, interests, n, excluded=np.arange(30), allowed=allowed)
         assert len(found.rows) == min(n, 190)
+        withheld = Withheld.of(np.arange(100, 500), 600)
+        found = retrieve(
+            item_index, interests, n, excluded=np.arange(50), allowed=None, withheld=withheld
+        )
+        assert len(found.rows) == min(n, 150)
+        assert not set(found.rows.tolist()) & set(range(50))
+        assert withheld.allowed[found.rows].all()
 
 
 def test_similar_items_leave_out_the_item_itself() -> None:
@@ -177,4 +247,7 @@ def test_similar_items_leave_out_the_item_itself() -> None:
     )
     assert len(similar_items(item_index, vectors, 5, 1000).rows) == 99
     assert not {5, 7} & set(filtered.rows.tolist())
+    withheld = Withheld.of(plain.rows[:3], 100)
+    fewer = similar_items(item_index, vectors, 5, 7, withheld=withheld)
+    assert fewer.rows.tolist() == plain.rows[3:].tolist()
     assert (filtered.rows % 2 == 1).all()

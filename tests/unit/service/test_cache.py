@@ -68,25 +68,30 @@ async def test_the_null_cache_keeps_nothing() -> None:
         replace(QUERY, allow=("x",)),
         replace(QUERY, deny=("x",)),
         replace(QUERY, diversity=0.1),
+        replace(QUERY, aggregation="quota"),
         replace(QUERY, explain=True),
     ],
 )
 async def test_every_wish_is_part_of_the_key(other: Query) -> None:
-    assert cache_key("v1", other) != cache_key("v1", QUERY)
+    assert cache_key("v1", "e", other) != cache_key("v1", "e", QUERY)
 
 
 async def test_a_release_with_another_format_has_other_keys(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    ours = cache_key("v1", QUERY)
+    ours = cache_key("v1", "e", QUERY)
     monkeypatch.setattr("service.cache._FORMAT", 3)
 
-    assert ours.startswith("opal:match:2:v1:")
-    assert cache_key("v1", QUERY) != ours
+    assert ours.startswith("opal:match:2:v1:e:")
+    assert cache_key("v1", "e", QUERY) != ours
 
 
 async def test_the_bundle_is_part_of_the_key() -> None:
-    assert cache_key("v1", QUERY) != cache_key("v2", QUERY)
+    assert cache_key("v1", "e", QUERY) != cache_key("v2", "e", QUERY)
+
+
+async def test_the_takedowns_are_part_of_the_key() -> None:
+    assert cache_key("v1", "e", QUERY) != cache_key("v1", "f", QUERY)
 
 
 async def test_what_does_not_change_the_answer_is_not_part_of_the_key() -> None:
@@ -102,4 +107,4 @@ async def test_what_does_not_change_the_answer_is_not_part_of_the_key() -> None:
         }
     )
 
-    assert cache_key("v", Query.of(one)) == cache_key("v", Query.of(same))
+    assert cache_key("v", "e", Query.of(one)) == cache_key("v", "e", Query.of(same))

@@ -52,6 +52,21 @@ async def test_the_fallback_is_not_taken_from_the_cache(service: InProcess) -> N
     assert sources == ["fallback", "fallback"]
 
 
+async def test_an_aggregation_is_asked_for_by_name(service: InProcess) -> None:
+    body = {"interactions": HISTORY, "top_k": 30}
+    plain = (await service.client.post("/match", json=body)).json()["candidates"]
+    named = await service.client.post("/match", json=body | {"aggregation": "max"})
+    quota = await service.client.post("/match", json=body | {"aggregation": "quota"})
+    wrong = await service.client.post("/match", json=body | {"aggregation": "mean"})
+
+    assert assert_is(MatchAnswer, named)["source"] == "cache"
+    assert named.json()["candidates"] == plain
+    assert assert_is(MatchAnswer, quota)["source"] == "model"
+    assert len(quota.json()["candidates"]) == 30
+    assert quota.json()["candidates"] != plain
+    assert assert_problem(wrong, 422)["errors"][0]["path"] == "aggregation"
+
+
 async def test_a_sane_request_id_of_the_caller_is_kept(service: InProcess) -> None:
     kept = await service.client.get("/healthz", headers={"X-Request-ID": "trace-1.a:b"})
     replaced = await service.client.get("/healthz", headers={"X-Request-ID": "a b\tc"})

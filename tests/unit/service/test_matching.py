@@ -1,5 +1,6 @@
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import orjson
@@ -9,6 +10,8 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from index.bundle import Bundle, open_bundle
+from index.quota import largest_remainder
+from index.withheld import Withheld
 from service.answers import InterestsAnswer, SimilarAnswer, StoredAnswer
 from service.matching import interests_of, match, popular_items, similar_to
 from service.query import Query
@@ -31,6 +34,7 @@ queries = st.builds(
     allow=st.none() | categories.filter(bool).map(tuple),
     deny=categories.map(tuple),
     diversity=st.sampled_from([0.0, 0.3, 1.0]),
+    aggregation=st.sampled_from(["max", "quota"]),
     explain=st.booleans(),
 )
 shared_bundle = settings(
@@ -71,6 +75,36 @@ def test_exactly_top_k_wanted_items_come_back_whatever_is_filtered(
 
 
 @shared_bundle
+@given(query=queries, taken_down=id_lists)
+def test_what_is_withheld_is_as_if_the_catalog_did_not_have_it(
+    bundle: Bundle, query: Query, taken_down: tuple[str, ...]
+) -> None:
+    withheld = Withheld.of(bundle.catalog.rows_of(taken_down), bundle.catalog.n_items)
+    without = replace(query, exclude=tuple(sorted({*query.exclude, *taken_down})))
+
+    found = match(bundle, query, withheld=withheld).answer
+
+    assert orjson.dumps(found) == orjson.dumps(match(bundle, without).answer)
+
+
+@shared_bundle
+@given(taken_down=id_lists, n=st.integers(1, 60))
+def test_similar_items_leave_out_what_is_withheld(
+    bundle: Bundle, taken_down: tuple[str, ...], n: int
+) -> None:
+    withheld = Withheld.of(bundle.catalog.rows_of(taken_down), bundle.catalog.n_items)
+    everything = similar_to(bundle, item_id(7), N_ITEMS)
+    found = similar_to(bundle, item_id(7), n, withheld=withheld)
+
+    assert everything is not None
+    assert found is not None
+    expected = [each["item_id"] for each in everything["candidates"]]
+    assert [each["item_id"] for each in found["candidates"]] == [
+        each for each in expected if each not in taken_down
+    ][:n]
+
+
+@shared_bundle
 @given(query=queries)
 def test_the_same_query_has_the_same_answer_to_the_byte(bundle: Bundle, query: Query) -> None:
     assert orjson.dumps(match(bundle, query).answer) == orjson.dumps(match(bundle, query).answer)
@@ -81,7 +115,7 @@ def test_the_same_query_has_the_same_answer_to_the_byte(bundle: Bundle, query: Q
 def test_a_shorter_answer_is_a_prefix_of_a_longer_one(
     bundle: Bundle, query: Query, shorter: int
 ) -> None:
-    longer = replace(query, diversity=0.0, top_k=60)
+    longer = replace(query, diversity=0.0, aggregation="max", top_k=60)
     full = match(bundle, longer).answer["candidates"]
 
     assert match(bundle, replace(longer, top_k=shorter)).answer["candidates"] == full[:shorter]
@@ -200,6 +234,62 @@ def test_diversity_changes_the_order_and_keeps_the_first(bundle: Bundle) -> None
 
     assert ids(varied)[0] == ids(plain)[0]
     assert set(ids(varied)) != set(ids(plain))
+
+
+@pytest.mark.parametrize("diversity", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("top_k", [1, 7, 100])
+def test_by_quota_each_interest_gets_its_share(
+    bundle: Bundle, diversity: float, top_k: int
+) -> None:
+    query = Query(history=HISTORY, top_k=top_k, diversity=diversity, aggregation="quota")
+    answer = match(bundle, query).answer
+    weights = bundle.encoder.encode(bundle.catalog.rows_of(HISTORY)).weights
+    counts = np.bincount(
+        [-1 if each["interest"] is None else each["interest"] for each in answer["candidates"]],
+        minlength=len(weights),
+    )
+
+    assert counts.tolist() == largest_remainder(top_k, weights).tolist()
+    if diversity == 0:
+        scores = [each["score"] for each in answer["candidates"]]
+        assert scores == sorted(scores, reverse=True)
+
+
+@pytest.mark.parametrize("aggregation", ["max", "quota"])
+def test_lists_are_more_spread_with_more_diversity_on_average(
+    tmp_path: Path, aggregation: Literal["max", "quota"]
+) -> None:
+    bundle = open_bundle(build_small_bundle(tmp_path, n_items=1000, dim=16))
+    rng = np.random.default_rng(0)
+    # Users of two interests: item r belongs to cluster r % 4.
+    liked = [rng.choice(4, 2, replace=False) for _ in range(40)]
+    users = [
+        tuple(item_id(row) for row in 4 * rng.integers(0, 250, 12) + rng.choice(two, 12))
+        for two in liked
+    ]
+    spread = [
+        np.mean(
+            [
+                mean_distance(
+                    bundle, Query(user, top_k=10, diversity=diversity, aggregation=aggregation)
+                )
+                for user in users
+            ]
+        )
+        for diversity in (0, 0.25, 0.5, 0.75, 1)
+    ]
+
+    assert (np.diff(spread[:3]) > 0).all(), spread
+    # These clusters are spread as far as they go by then: what still grows is the distance to the
+    # nearest one (which diversity looks at), at times at the cost of the mean.
+    assert min(spread[3:]) > spread[1], spread
+
+
+def mean_distance(bundle: Bundle, query: Query) -> float:
+    """Mean cosine distance between the candidates."""
+    rows = bundle.catalog.rows_of(ids(match(bundle, query).answer))
+    vectors = bundle.encoder.item_vectors[rows]
+    return float(1 - (vectors @ vectors.T)[np.triu_indices(len(rows), 1)].mean())
 
 
 def test_stages_are_measured_in_their_order(bundle: Bundle) -> None:
