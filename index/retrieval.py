@@ -24,6 +24,8 @@ from model.arrays import Floats, Mask, Rows
 WIDENING = 4
 """How much more is fetched when equal scores reach beyond what was fetched."""
 
+_LEAST_LENGTH = 1e-12
+
 Aggregate = Callable[[SearchResult, Wanted, int], tuple[Candidates, bool]]
 """Makes candidates of lists, and tells whether nothing outside the lists can change the first n."""
 
@@ -116,8 +118,8 @@ def similar_items(
 
     Args:
         item_index: What to search.
-        item_vectors: Unit-length vectors. Shape (n_items, d), float32.
-        row: The item.
+        item_vectors: Shape (n_items, d), float32.
+        row: The item; its vector counts at unit length.
         n: Candidates wanted, at least 1.
         excluded: Rows not wanted. Shape (m,), int64.
         allowed: See ``retrieve``.
@@ -132,6 +134,8 @@ def similar_items(
     itself = np.array([row], dtype=np.int64)
     unwanted = itself if excluded is None else np.concatenate((itself, excluded))
     query = item_vectors[row][np.newaxis]
+    # A cold item's vector is shorter, which would make all its scores small.
+    query = query / max(float(np.linalg.norm(query)), _LEAST_LENGTH)
     return retrieve(item_index, query, n, excluded=unwanted, allowed=allowed, withheld=withheld)
 
 

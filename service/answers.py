@@ -65,6 +65,16 @@ class Problem(TypedDict):
     ]
 
 
+Cold = Annotated[
+    bool,
+    Field(
+        description="True for an item that no training has seen yet, else left out: its place "
+        "follows from items that it is like (`python -m index add-items`)",
+        examples=[True],
+    ),
+]
+
+
 class HistoryItem(TypedDict):
     """An item of the history that an interest rests on."""
 
@@ -115,6 +125,7 @@ class Candidate(TypedDict):
             examples=[2],
         ),
     ]
+    cold: NotRequired[Cold]
     because: NotRequired[
         Annotated[
             list[Reason], Field(description="With `explain`: up to 3 items that speak for it")
@@ -182,8 +193,15 @@ class SimilarItem(TypedDict):
 
     item_id: ItemId
     title: NotRequired[Title]
-    score: Annotated[float, Field(description="Cosine similarity", examples=[0.93])]
+    score: Annotated[
+        float,
+        Field(
+            description="Cosine similarity; of a cold item the less, the vaguer it is known",
+            examples=[0.93],
+        ),
+    ]
     rank: Rank
+    cold: NotRequired[Cold]
 
 
 class SimilarAnswer(TypedDict):

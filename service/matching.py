@@ -189,11 +189,13 @@ def similar_to(
         return None
     found = similar_items(bundle.item_index, bundle.encoder.item_vectors, row, n, withheld=withheld)
     items: list[SimilarItem] = [
-        {**fields, "score": score, "rank": rank}
+        {**fields, "score": score, "rank": rank}  # type: ignore[typeddict-item] # see below
         for rank, (fields, score) in enumerate(
             zip(item_fields(bundle, found.rows), _rounded(found.scores), strict=True), start=1
         )
     ]
+    for place in np.flatnonzero(bundle.catalog.cold[found.rows]).tolist():
+        items[place]["cold"] = True
     return SimilarAnswer(bundle_version=bundle.version, candidates=items)
 
 
@@ -257,13 +259,15 @@ def _candidates(
     )
     candidates: list[Candidate] = [
         {
-            **fields,  # type: ignore[typeddict-item] # "because" is added below
+            **fields,  # type: ignore[typeddict-item] # what some have is added below
             "score": score,
             "rank": rank,
             "interest": None if interest < 0 else interest,
         }
         for rank, (fields, score, interest) in enumerate(columns, start=1)
     ]
+    for place in np.flatnonzero(bundle.catalog.cold[found.rows]).tolist():
+        candidates[place]["cold"] = True
     if explain and explainer is not None:
         reasons = explainer.reasons(found)
         for candidate, because in zip(candidates, reasons, strict=True):

@@ -23,7 +23,7 @@ def test_a_sound_bundle_has_no_problems(bundle_path: Path) -> None:
     found = verify_bundle(bundle_path)
 
     assert found.problems == []
-    assert found.to_json()["catalog"] == {"items": 300, "dim": 16}
+    assert found.to_json()["catalog"] == {"items": 300, "dim": 16, "cold": 0}
 
 
 def test_every_damaged_file_is_named_with_a_remedy(registry: Registry) -> None:

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 
 from index.bundle import Bundle, open_bundle
 from index.quota import largest_remainder
+from index.renewal import add_items
 from index.withheld import Withheld
 from service.answers import InterestsAnswer, SimilarAnswer, StoredAnswer
 from service.matching import interests_of, match, popular_items, similar_to
@@ -351,3 +352,25 @@ def test_items_without_a_title_are_named_by_id(
     answer = match(bundle, Query(history=HISTORY, top_k=3, explain=True)).answer
 
     assert b"title" not in orjson.dumps(answer)
+
+
+def test_a_cold_item_is_marked_as_such(tmp_path: Path) -> None:
+    base = build_small_bundle(tmp_path)
+    table = tmp_path / "new.csv"
+    table.write_text("item_id,similar_to\nnew,item-0001|item-0005|item-0009\n")
+    bundle = open_bundle(add_items(base, table, tmp_path / "more").path)
+
+    answer = match(bundle, Query(HISTORY, top_k=200)).answer
+    similar = similar_to(bundle, item_id(1), 20)
+    of_new = similar_to(bundle, "new", 3)
+
+    TypeAdapter(StoredAnswer).validate_python(answer)
+    assert [each["item_id"] for each in answer["candidates"] if "cold" in each] == ["new"]
+    assert similar is not None
+    assert [each["item_id"] for each in similar["candidates"] if "cold" in each] == ["new"]
+    assert of_new is not None
+    # It is asked for at unit length: scores are cosines.
+    nearest = of_new["candidates"][0]["item_id"]
+    vectors = bundle.encoder.item_vectors[bundle.catalog.rows_of([nearest, "new"])]
+    expected = vectors[0] @ vectors[1] / np.linalg.norm(vectors[1])
+    assert of_new["candidates"][0]["score"] == pytest.approx(expected, abs=1e-5)
