@@ -15,7 +15,7 @@ from index.exact import ExactItemIndex, exact_scores
 from index.faiss_index import search_directly
 from index.item_index import ItemIndex
 from index.merging import Candidates
-from index.retrieval import retrieve
+from index.retrieval import retrieve, retrieve_together
 from index.tensor_files import open_tensors, write_tensors
 from model.arrays import Floats, Rows
 from model.errors import BundleError
@@ -146,11 +146,10 @@ def measure_recall(item_index: ItemIndex, item_vectors: Floats, probes: Probes) 
     Returns:
         Recall, 0 to 1.
     """
-    nothing = np.empty(0, dtype=np.int64)
-    top = probes.rows.shape[1]
+    answers = retrieve_together(item_index, list(probes.interests), probes.rows.shape[1])
     hits = 0
-    for interests, scores in zip(probes.interests, probes.scores, strict=True):
-        found = item_vectors[retrieve(item_index, interests, top, excluded=nothing).rows]
+    for answer, interests, scores in zip(answers, probes.interests, probes.scores, strict=True):
+        found = item_vectors[answer.rows]
         best = np.max([exact_scores(found, interest) for interest in interests], axis=0)
         hits += int(np.count_nonzero(best >= scores[-1] - SCORE_TOLERANCE))
     return hits / probes.rows.size

@@ -9,8 +9,9 @@ and the same call gives the same answer. The prefix property does not: a search 
 may find an item that a shorter one missed.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Mapping, Sequence
 from math import ceil
+from typing import NamedTuple
 
 import numpy as np
 
@@ -59,7 +60,26 @@ def retrieve(
         ValueError: ``n`` is below 1 or a shape does not fit.
     """
     wanted = wanted_rows(item_index.n_items, excluded, allowed, withheld)
-    return _search(item_index, interests, n, wanted, _by_maximum)
+    return run_together(item_index, [_search(interests, n, wanted, _by_maximum)])[0]
+
+
+def retrieve_together(
+    item_index: ItemIndex, interests: Sequence[Floats], n: int
+) -> list[Candidates]:
+    """Find for each of several users what ``retrieve`` finds, nothing excluded, in one search.
+
+    Args:
+        item_index: What to search.
+        interests: Of each user. Shape (k, d), float32.
+        n: Candidates wanted for each, at least 1.
+
+    Raises:
+        ValueError: See ``retrieve``.
+    """
+    nothing = np.empty(0, dtype=np.int64)
+    wanted = wanted_rows(item_index.n_items, nothing, None, None)
+    searches = [_search(each, n, wanted, _by_maximum) for each in interests]
+    return run_together(item_index, searches)
 
 
 def retrieve_by_quota(
@@ -101,7 +121,7 @@ def retrieve_by_quota(
         return merge_by_quota(lists, quotas), is_settled
 
     wanted = wanted_rows(item_index.n_items, excluded, allowed, withheld)
-    return _search(item_index, interests, n, wanted, by_quota)
+    return run_together(item_index, [_search(interests, n, wanted, by_quota)])[0]
 
 
 def similar_items(
@@ -139,13 +159,64 @@ def similar_items(
     return retrieve(item_index, query, n, excluded=unwanted, allowed=allowed, withheld=withheld)
 
 
-def _search(
-    item_index: ItemIndex,
-    interests: Floats,
-    n: int,
-    wanted: Wanted,
-    aggregate: Aggregate,
-) -> Candidates:
+class Lookup(NamedTuple):
+    """One search that a retrieval needs.
+
+    Attributes:
+        queries: Shape (k, d), float32.
+        n: Answers per query.
+        allowed: As in ``ItemIndex.search``.
+    """
+
+    queries: Floats
+    n: int
+    allowed: Mask | None
+
+
+Search = Generator[Lookup, SearchResult, Candidates]
+"""Asks for one search after the other until it knows its candidates."""
+
+
+def run_together(item_index: ItemIndex, searches: Sequence[Search]) -> list[Candidates]:
+    """Run searches side by side: those that want as many answers from all rows share a call.
+
+    What one finds does not depend on the others, since it is asked for just what it asked for.
+    """
+    found: dict[int, Candidates] = {}
+    lookups: dict[int, Lookup] = {}
+
+    def go_on(number: int, result: SearchResult | None) -> None:
+        search = searches[number]
+        try:
+            lookups[number] = next(search) if result is None else search.send(result)
+        except StopIteration as stopped:
+            found[number] = stopped.value
+
+    for number in range(len(searches)):
+        go_on(number, None)
+    while lookups:
+        due, lookups = lookups, {}
+        for numbers in _sharing_a_call(due):
+            together = [due[number] for number in numbers]
+            queries = np.concatenate([each.queries for each in together])
+            result = item_index.search(queries, together[0].n, allowed=together[0].allowed)
+            ends = np.cumsum([len(each.queries) for each in together])[:-1]
+            parts = zip(np.split(result.scores, ends), np.split(result.rows, ends), strict=True)
+            for number, (scores, rows) in zip(numbers, parts, strict=True):
+                go_on(number, SearchResult(scores, rows))
+    return [found[number] for number in range(len(searches))]
+
+
+def _sharing_a_call(lookups: Mapping[int, Lookup]) -> list[list[int]]:
+    """Group lookups: a call has one number of answers and one mask."""
+    groups: dict[tuple[int, int | None], list[int]] = {}
+    for number, lookup in lookups.items():
+        mask = None if lookup.allowed is None else id(lookup.allowed)
+        groups.setdefault((lookup.n, mask), []).append(number)
+    return list(groups.values())
+
+
+def _search(interests: Floats, n: int, wanted: Wanted, aggregate: Aggregate) -> Search:
     """Search wider and wider until nothing outside what was found can matter."""
     if n < 1:
         raise ValueError(f"n is {n}, expected at least 1")
@@ -159,7 +230,7 @@ def _search(
             wanted = wanted.all_in_search()
             fetch = n + len(wanted.dropped) + 1
         fetch = min(fetch, wanted.reachable)
-        result = item_index.search(interests, fetch, allowed=wanted.searched)
+        result = yield Lookup(interests, fetch, wanted.searched)
         found, is_settled = aggregate(result, wanted, n)
         if is_settled or fetch == wanted.reachable:
             return found.take(slice(n))

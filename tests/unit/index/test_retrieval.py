@@ -9,9 +9,10 @@ from index.exact import ExactItemIndex, exact_scores
 from index.faiss_index import build_faiss_index
 from index.item_index import ItemIndex, SearchResult
 from index.merging import Candidates
-from index.retrieval import retrieve, similar_items
+from index.retrieval import retrieve, retrieve_together, similar_items
 from index.withheld import Withheld
 from model.arrays import Floats, Mask, Rows
+from tests.bundles import clustered_vectors, unit_rows
 
 NOTHING = np.empty(0, dtype=np.int64)
 
@@ -251,3 +252,66 @@ def test_similar_items_leave_out_the_item_itself() -> None:
     fewer = similar_items(item_index, vectors, 5, 7, withheld=withheld)
     assert fewer.rows.tolist() == plain.rows[3:].tolist()
     assert (filtered.rows % 2 == 1).all()
+
+
+@pytest.mark.parametrize("kind", ["flat", "ivf-sq", "ivf-pq", "hnsw"])
+def test_users_searched_together_get_what_each_gets_alone(kind: str) -> None:
+    vectors = clustered_vectors(3000, 16, 4, np.random.default_rng(1))[0]
+    item_index = build_faiss_index(vectors, kind=kind)
+    rng = np.random.default_rng(2)
+    users = [vectors[rng.integers(0, 3000, k)] for k in (1, 4, 8, 4, 2)]
+
+    together = retrieve_together(item_index, users, 50)
+
+    for user, found in zip(users, together, strict=True):
+        assert_same(found, retrieve(item_index, user, 50, excluded=NOTHING))
+
+
+def test_users_searched_together_share_one_call() -> None:
+    class Counting:
+        def __init__(self, item_index: ItemIndex) -> None:
+            self.item_index, self.calls = item_index, 0
+            self.kind, self.dim = item_index.kind, item_index.dim
+            self.n_items = item_index.n_items
+
+        def search(self, queries: Floats, n: int, *, allowed: Mask | None = None) -> SearchResult:
+            self.calls += 1
+            return self.item_index.search(queries, n, allowed=allowed)
+
+    vectors = clustered_vectors(500, 16, 4, np.random.default_rng(1))[0]
+    counting = Counting(build_faiss_index(vectors))
+
+    found = retrieve_together(counting, [vectors[i : i + 4] for i in range(0, 80, 4)], 20)
+
+    assert len(found) == 20
+    assert counting.calls == 1
+
+
+@pytest.mark.parametrize("kind", ["ivf-sq", "ivf-sq8", "ivf-pq", "hnsw", "IVF64,PQ8x4fs,RFlat"])
+@pytest.mark.parametrize("share", [0.9, 0.5, 0.1, 0.02, 0.001])
+def test_a_restricted_search_finds_what_is_exact_whatever_the_kind(kind: str, share: float) -> None:
+    vectors = clustered_vectors(8000, 16, 4, np.random.default_rng(1))[0]
+    item_index = build_faiss_index(vectors, kind=kind)
+    effort = {"hnsw": {"efSearch": 200.0}, "ivf-pq": {"nprobe": 24.0, "rescoring": 6.0}}
+    item_index.operate_at(
+        effort.get(kind, {"nprobe": 24.0, **({"k_factor_rf": 6.0} if "RFlat" in kind else {})})
+    )
+    rng = np.random.default_rng(2)
+    hits = wanted = 0
+    for _ in range(20):
+        allowed = rng.random(len(vectors)) < share
+        interests = unit_rows(vectors[rng.integers(0, 2000, (4, 3)) * 4].mean(axis=1))
+        seen = rng.integers(0, len(vectors), 50)
+
+        found = retrieve(item_index, interests, 100, excluded=seen, allowed=allowed)
+
+        reachable = allowed.copy()
+        reachable[seen] = False
+        exact = top(interests, vectors, 100, set(np.flatnonzero(~reachable).tolist()))
+        assert reachable[found.rows].all()
+        # Never fewer than there are.
+        assert len(found.rows) == len(exact.rows) == min(100, reachable.sum())
+        hits += len(set(found.rows.tolist()) & set(exact.rows.tolist()))
+        wanted += len(exact.rows)
+
+    assert hits / wanted > 0.9
