@@ -16,7 +16,7 @@ Rows = NDArray[np.int64]
 
 
 def make_bundle(folder: Path, *, n_items: int, k: int, dim: int = DIM) -> Path:
-    """Build a bundle of the hard stage, L = 50; the weights are random.
+    """Build a bundle of the hard stage, L = 50; the weights are random, the index exact.
 
     Args:
         folder: Where run and bundle go.
@@ -37,7 +37,7 @@ def make_bundle(folder: Path, *, n_items: int, k: int, dim: int = DIM) -> Path:
         max_len=MAX_LEN,
         n_histories=100,
     )
-    return build_bundle(run, folder / f"bundle-{name}").path
+    return build_bundle(run, folder / f"bundle-{name}", kind="flat").path
 
 
 def draw_histories(n_users: int, *, n_items: int, k: int, seed: int = 1) -> list[Rows]:

@@ -42,8 +42,27 @@ def ivf(vectors: Floats, folder: Path) -> ItemIndex:
     return build_faiss_index(vectors, kind="IVF4,Flat")
 
 
+def ivf_sq(vectors: Floats, folder: Path) -> ItemIndex:
+    built = build_faiss_index(vectors, kind="ivf-sq")
+    built.operate_at({"nprobe": 4})
+    return built
+
+
+def rescored(vectors: Floats, folder: Path) -> ItemIndex:
+    """Reopened: its operating point comes from the manifest."""
+    built = build_faiss_index(vectors, kind="ivf-pq")
+    built.save(folder / "index.faiss")
+    return open_faiss_index(
+        folder / "index.faiss",
+        kind=built.kind,
+        factory=built.factory,
+        item_vectors=vectors,
+        parameters={"nprobe": 6, "rescoring": 3},
+    )
+
+
 EXACT_MAKERS = [exact, flat, reopened_flat]
-ALL_MAKERS = [*EXACT_MAKERS, hnsw, ivf]
+ALL_MAKERS = [*EXACT_MAKERS, hnsw, ivf, ivf_sq, rescored]
 
 
 @pytest.fixture(scope="module")
@@ -206,5 +225,5 @@ def test_an_index_tells_what_it_is(make: Maker, vectors: Floats, tmp_path: Path)
     item_index = make(vectors, tmp_path)
 
     assert (item_index.n_items, item_index.dim) == (N_ITEMS, DIM)
-    assert item_index.kind in {"exact", "flat", "HNSW16", "IVF4,Flat"}
+    assert item_index.kind in {"exact", "flat", "HNSW16", "IVF4,Flat", "ivf-sq", "ivf-pq"}
     assert f"{N_ITEMS} x {DIM}" in repr(item_index)
