@@ -128,9 +128,11 @@ class FaissItemIndex:
         self, queries: Floats, n: int, parameters: faiss.SearchParameters | None
     ) -> SearchResult:
         """Search the Faiss index; score what it found again where that is part of the kind."""
-        wanted = min(n * self._rescoring, self.n_items) if self._rescoring > 1 else n
-        scores, rows = self._index.search(queries, max(wanted, n), params=parameters)
-        scores[rows == NO_ROW] = -np.inf
+        wanted = max(n, min(n * self._rescoring, self.n_items)) if self._rescoring > 1 else n
+        scores, rows = self._index.search(queries, wanted, params=parameters)
+        # What is missing comes last: one look at the last column is enough for most searches.
+        if (rows[:, -1] == NO_ROW).any():
+            scores[rows == NO_ROW] = -np.inf
         result = SearchResult(scores, rows)
         return _rescored(result, queries, self._item_vectors, n) if self._rescoring > 1 else result
 
@@ -160,6 +162,8 @@ class FaissItemIndex:
         self, queries: Floats, result: SearchResult, allowed: Mask | None
     ) -> SearchResult:
         """Score all vectors for those queries for which the index found too few."""
+        if (result.rows[:, -1] != NO_ROW).all():
+            return result
         n = result.rows.shape[1]
         rows = None if allowed is None else np.flatnonzero(allowed)
         reachable = self.n_items if rows is None else len(rows)
