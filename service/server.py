@@ -20,7 +20,7 @@ import uvicorn
 
 from index.takedown_file import TakedownFile
 from model.errors import InputError, OpalError, RegistryError
-from service.held_signals import held_signals, leave_signals_to_parent
+from service.held_signals import held_signals
 from service.logs import log_config
 from service.redis_url import check_redis_url
 from service.settings import Settings
@@ -131,9 +131,7 @@ def check_apart(settings: Settings) -> str | None:
     """
     with ExitStack() as started:
         with held_signals():
-            process = ProcessPoolExecutor(
-                1, mp_context=get_context("spawn"), initializer=leave_signals_to_parent
-            )
+            process = ProcessPoolExecutor(1, mp_context=get_context("spawn"))
             started.enter_context(process)
             checked = process.submit(check_registry, settings.registry)
         try:

@@ -8,13 +8,14 @@ import socket
 import sys
 import threading
 import time
-from multiprocessing import parent_process
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 
 import uvicorn
+from uvicorn._subprocess import subprocess_started
 from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
-from service.held_signals import held_signals
+from service.held_signals import act_on_signals, held_signals
 from service.metric_files import retire
 from service.stopping import GentleServer
 
@@ -29,8 +30,18 @@ _START_SECONDS = 120.0
 _logger = logging.getLogger(__name__)
 
 
+# Workers are forked from a process that has only imported what they need (service.preloaded): it
+# has neither threads nor connections, which could not be forked.
+_fork_server = get_context("forkserver")
+_fork_server.set_forkserver_preload(["service.preloaded"])
+
+
 class Worker(Process):
-    """uvicorn's worker process, which here does not outlive its parent.
+    """uvicorn's worker process, which here is forked and does not outlive its parent.
+
+    Args:
+        config: What it runs.
+        sockets: Which it serves.
 
     Attributes:
         started: ``time.monotonic()`` of its start.
@@ -38,11 +49,28 @@ class Worker(Process):
 
     started = 0.0
 
+    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
+        super().__init__(config, sockets)
+        # In the place of one that would import everything anew.
+        self.process = _fork_server.Process(  # type: ignore[assignment] # of another start method
+            target=subprocess_started,
+            kwargs={
+                "config": config,
+                "target": self.target,
+                "sockets": sockets,
+                "stdin_fileno": None,
+            },
+        )
+
     def start(self) -> None:
         """Start the process."""
         self.started = time.monotonic()
         with held_signals():
-            super().start()
+            try:
+                super().start()
+            except (EOFError, ConnectionError):
+                # Somebody killed the process that forks; there will be a new one.
+                super().start()
 
     @property
     def server(self) -> uvicorn.Server:
@@ -53,6 +81,7 @@ class Worker(Process):
 
     def target(self, sockets: list[socket.socket] | None = None) -> None:
         """Run in the worker: serve until told to stop, or until the parent is gone."""
+        act_on_signals()
         threading.Thread(target=_stop_with_parent, daemon=True).start()
         super().target(sockets)
 

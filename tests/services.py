@@ -124,12 +124,10 @@ class ServiceProcess:
 
     def worker_pids(self) -> set[int]:
         """Return the processes that are its workers now."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
-        return {
-            int(pid)
-            for pid in children.split()
-            if b"resource_tracker" not in Path(f"/proc/{pid}/cmdline").read_bytes()
-        }
+        children = {pid: command_line(pid) for pid in children_of(self.process.pid)}
+        # Workers are forked from a process of their own (service.preloaded).
+        forking = [pid for pid, command in children.items() if "forkserver" in command]
+        return {worker for pid in forking for worker in children_of(pid)}
 
     def metric(self, series: str) -> float:
         """Return the value of a series, 0 where it does not exist yet."""
@@ -137,6 +135,22 @@ class ServiceProcess:
             if line.startswith(f"{series} "):
                 return float(line.rpartition(" ")[2])
         return 0.0
+
+
+def children_of(pid: int) -> list[int]:
+    """Return the processes that a process has started and not yet waited for."""
+    try:
+        return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except FileNotFoundError:  # it has ended
+        return []
+
+
+def command_line(pid: int) -> str:
+    """Return the command of a process, empty where it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode()
+    except FileNotFoundError:
+        return ""
 
 
 def wait_until(condition: Any, *, seconds: float = 10.0, what: str = "it") -> None:

@@ -13,7 +13,7 @@ import pytest
 from index.registry import Registry
 from tests.bundles import build_small_bundle
 from tests.service_load import BODY, Load
-from tests.services import ServiceProcess, wait_until
+from tests.services import ServiceProcess, children_of, command_line, wait_until
 
 MATCHES = 'opal_requests_total{method="POST",route="/match",status="200"}'
 SECONDS = 'opal_request_seconds_count{route="/match"}'
@@ -106,6 +106,8 @@ def test_totals_survive_many_deaths_and_files_stay_few(service: ServiceProcess) 
     for died in range(1, 5):
         for _ in range(10):
             httpx.post(f"{service.url}/match", json=BODY).raise_for_status()
+        # A request is counted after its answer is sent, which a kill may come before.
+        wait_until(lambda: service.metric(SECONDS) == 10 * died, what="the last count")  # noqa: B023
         before = service.worker_pids()
         victim = min(before)
         os.kill(victim, signal.SIGKILL)
@@ -134,3 +136,26 @@ def test_a_bundle_mended_on_disk_goes_live_in_all_workers(
     file.write_bytes(good_bytes)
     series = f'opal_bundle_info{{index_kind="flat",model="opal",version="{bad}"}}'
     wait_until(lambda: service.metric(series) == 2, what="both workers to try again")
+
+
+def test_workers_are_replaced_when_the_process_that_forks_them_was_killed(
+    service: ServiceProcess,
+) -> None:
+    """It shares what workers import; nothing that serves depends on it."""
+    [forking] = [
+        pid for pid in children_of(service.process.pid) if "forkserver" in command_line(pid)
+    ]
+    os.kill(forking, signal.SIGKILL)
+
+    wait_until(lambda: len(service.worker_pids()) == 2, seconds=30, what="new workers")
+    wait_until(lambda: service.metric("opal_workers_ready") == 2, what="two ready workers")
+    httpx.post(f"{service.url}/match", json=BODY).raise_for_status()
+
+
+def test_what_workers_import_is_shared(service: ServiceProcess) -> None:
+    def kib(pid: int, name: str) -> int:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        return sum(int(line.split()[1]) for line in lines if line.startswith(name))
+
+    for pid in service.worker_pids():
+        assert kib(pid, "Private_") < 0.6 * kib(pid, "Rss:")

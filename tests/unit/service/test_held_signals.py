@@ -1,11 +1,14 @@
 """Signals that come while something starts act when it has started."""
 
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
 
-from service.held_signals import STOPPING, held_signals, leave_signals_to_parent
+from service.held_signals import STOPPING, held_signals
+from tests.services import REPOSITORY
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +48,21 @@ def test_a_failure_within_is_raised_when_no_signal_came() -> None:
         raise ValueError("within")
 
 
-def test_a_child_leaves_ctrl_c_to_its_parent() -> None:
-    leave_signals_to_parent()
+def test_a_child_can_be_stopped_from_when_it_says_so() -> None:
+    code = (
+        "import os, signal, sys\n"
+        "from service.held_signals import STOPPING, act_on_signals\n"
+        "assert set(STOPPING) <= signal.pthread_sigmask(signal.SIG_BLOCK, [])\n"
+        "os.kill(os.getpid(), signal.SIGTERM)\n"
+        "print('goes on', flush=True)\n"
+        "act_on_signals()\n"
+        "print('not reached')\n"
+    )
+    with held_signals():
+        child = subprocess.Popen(
+            [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=REPOSITORY
+        )
 
-    signal.raise_signal(signal.SIGINT)
+    assert child.communicate(timeout=20)[0] == "goes on\n"
+    assert child.returncode == -signal.SIGTERM
+    assert not set(STOPPING) & signal.pthread_sigmask(signal.SIG_BLOCK, [])
