@@ -8,12 +8,15 @@ describes and its authors ran (OPAL.md); ``default`` is the same architecture tr
 import argparse
 import operator
 from collections.abc import Callable, Mapping
-from dataclasses import Field, asdict, dataclass, field, fields
+from dataclasses import Field, asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 from model.errors import InputError
 
 Recipe = Literal["default", "paper"]
+
+SPARSE_INTERACTIONS = 50_000
+_K_OF_SPARSE, _K = 4, 8
 
 MAX_SEED = 2**63 - 1
 MAX_VALUE = 2**31 - 1
@@ -65,7 +68,13 @@ class TrainingConfig:
     recipe: Recipe = _option(  # noqa: RUF009 - makes a field, as dataclasses.field does
         "default", "whose values the other options have", str, choices=("default", "paper")
     )
-    k: int = _option(8, "interests per user = number of hyper-categories", int, least=1)
+    k: int | None = _option(
+        None,
+        "interests per user = number of hyper-categories; not given: 4 up to 50,000 training "
+        "interactions, 8 above",
+        int,
+        least=1,
+    )
     dim: int = _option(128, "d, embedding and hidden size", int, least=1)
     max_len: int | None = _option(
         None,
@@ -161,11 +170,24 @@ class TrainingConfig:
             value = getattr(self, option.name)
             if value is not None:
                 _check(option.name, value, option.metadata)
-        if self.k > self.dim:
+        if self.k is not None and self.k > self.dim:
             raise InputError(
                 f"--k is {self.k}, --dim is {self.dim}; at most dim hyper-categories can be "
                 "orthogonal"
             )
+
+    def fitted_to(self, n_interactions: int) -> "TrainingConfig":
+        """Return it with what follows from the size of the data: k, where it is not given.
+
+        Sparse data know fewer interests apart (the paper: 4 on its sparser set, else 8).
+
+        Args:
+            n_interactions: Interactions of the training part.
+        """
+        if self.k is not None:
+            return self
+        k = _K_OF_SPARSE if n_interactions <= SPARSE_INTERACTIONS else _K
+        return replace(self, k=min(k, self.dim))
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON types."""
@@ -188,6 +210,7 @@ class TrainingConfig:
 
 
 _PAPER: dict[str, Any] = {
+    "k": 8,
     "dim": 64,
     "max_len": 100,
     "batch_size": 1024,

@@ -97,6 +97,7 @@ def fit(
         Stopped: A signal came; what has to be there to resume is saved.
     """
     runtime = runtime or Runtime()
+    config = config.fitted_to(int(read_summary(dataset_path).get("train", 0)))
     finished = runtime.lead(lambda: _look_into(dataset_path, out, config, fit_on, resume=resume))
     if finished is not None:
         return finished

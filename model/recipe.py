@@ -38,9 +38,12 @@ def new_encoder(dataset: Dataset, config: TrainingConfig, end: Rows) -> OpalEnco
             Shape (n_users,), int64.
     """
     torch.manual_seed(config.seed)
+    begin = dataset.offsets[:-1]
+    k = config.fitted_to(int((end - begin).sum())).k
+    assert k is not None  # that is what fitting is for
     encoder = OpalEncoder(
         n_items=dataset.n_items,
-        n_interests=config.k,
+        n_interests=k,
         dim=config.dim,
         temperature=config.assignment_temperature,
         score_temperature=config.temperature,
@@ -53,11 +56,10 @@ def new_encoder(dataset: Dataset, config: TrainingConfig, end: Rows) -> OpalEnco
     )
     if config.start == "pmi":
         random = np.random.default_rng(config.seed)
-        begin = dataset.offsets[:-1]
         vectors = pmi_vectors(
             dataset.items, begin, end, n_items=dataset.n_items, dim=config.dim, random=random
         )
-        directions = cluster_directions(vectors, config.k, random)
+        directions = cluster_directions(vectors, k, random)
         encoder.start_from(torch.from_numpy(vectors), torch.from_numpy(directions))
     return encoder
 

@@ -265,7 +265,7 @@ class Training:
 
     def _items_could_differ(self) -> bool:
         """Tell whether there is more than one hyper-category, and enough items for each."""
-        return 1 < self._config.k < len(self._interactions)
+        return 1 < len(self.encoder.hyper_table) < len(self._interactions)
 
     def _save_latest(self) -> None:
         state = {

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from model.config import (
+    SPARSE_INTERACTIONS,
     TRAINING_OPTIONS,
     LossWeights,
     Recipe,
@@ -145,3 +146,14 @@ def test_what_differs_from_an_earlier_config_is_named_by_option() -> None:
     assert config.differences(before) == ""
     assert replace(config, k=3, seed=1).differences(before) == "--k is 3, was 2; --seed is 1, was 0"
     assert "--dim is 128, was None" in config.differences({})
+
+
+def test_k_follows_from_the_size_of_the_data_where_it_is_not_given() -> None:
+    config = TrainingConfig()
+
+    assert config.k is None
+    assert config.fitted_to(SPARSE_INTERACTIONS).k == 4
+    assert config.fitted_to(SPARSE_INTERACTIONS + 1).k == 8
+    assert TrainingConfig(k=3).fitted_to(10).k == 3
+    assert TrainingConfig(dim=2).fitted_to(10**6).k == 2
+    assert TrainingConfig.for_recipe("paper").fitted_to(10).k == 8
