@@ -5,7 +5,7 @@ those of its categories. The mean is not scaled back to unit length. Its inner p
 interest is then what those items score on average, so that a new item is expected to score as they
 do; of unit length, a mean beats the very items that it is made of, since what sets them apart is
 averaged away. Measured on MovieLens 100K with a tenth of the items made cold: means of their genres
-at unit length took 46 % of all answers, and recall fell by a quarter (docs/benchmarks.md).
+at unit length took 40 % of all answers, and recall fell by a fifth (docs/benchmarks.md).
 
 Means over whole categories are so short that they would never be found. Their length is therefore
 stretched until cold items take the share of the answers that they have of the catalog.

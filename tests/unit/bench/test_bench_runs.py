@@ -39,6 +39,12 @@ COLUMNS = {
         }
     ],
     "renewal": [{"step", "seconds"}],
+    "cold_items": [
+        {
+            *("vectors of a tenth of the items", "their share of the answers", "recall@100"),
+            "recall@100 of cold targets",
+        }
+    ],
     "service": [
         {
             *("server", "workers", "connections", "requests/s", "p50", "p99", "errors"),
@@ -131,6 +137,16 @@ def test_renewal_is_measured_beside_building_anew() -> None:
     [rows] = tables_of("renewal")
 
     assert [row["step"] for row in rows] == ["build anew", "add", "remove as many", "publish"]
+
+
+def test_cold_items_stand_beside_trained_ones() -> None:
+    [rows] = tables_of("cold_items")
+    share = {
+        row["vectors of a tenth of the items"]: row["their share of the answers"] for row in rows
+    }
+
+    assert len(rows) == 5
+    assert share["of categories, as add-items does"] < share["of categories, unit length"]
 
 
 def test_service_meets_no_errors_and_its_cache_when_it_should() -> None:
