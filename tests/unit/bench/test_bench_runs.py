@@ -34,7 +34,7 @@ COLUMNS = {
     ],
     "sharing": [
         {
-            *("workers", "workers' PSS", "private to each", "RSS of each", "parent's PSS"),
+            *("workers", "workers' PSS", "private to each", "RSS of each", "parents' PSS"),
             "ratio",
         }
     ],
