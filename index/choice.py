@@ -82,7 +82,11 @@ def _choose_among(
     fitting = [kind for kind in AUTO_KINDS if _fits(kind, n_items, dim, memory)]
     flat_fits = _fits(FLAT, n_items, dim, memory)
     for kind in fitting:
-        chosen = _tuned(kind, item_vectors, truth, target_recall, threads)
+        try:
+            chosen = _tuned(kind, item_vectors, truth, target_recall, threads)
+        except InputError as error:  # too few vectors for its codes, say
+            _logger.info("%s", error)
+            continue
         if chosen.point is None:
             continue
         if flat_fits and chosen.point.milliseconds > _WORTH_IT * truth.flat_milliseconds:
@@ -106,7 +110,7 @@ def _tuned(
     """Build a kind and set it to the fastest point that keeps the promise, where there is one."""
     item_index = build_faiss_index(item_vectors, kind=kind, threads=threads)
     if item_index.parameters or item_index.parameter_ranges():
-        curve = explore(item_index, item_vectors, truth)
+        curve = explore(item_index, item_vectors, truth, target=target_recall)
     else:
         curve = [measure_point(item_index, item_vectors, truth, {})]
     for each in curve:

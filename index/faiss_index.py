@@ -1,11 +1,13 @@
 """Search by Faiss: build from a factory string, save, open memory-mapped, search."""
 
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 import faiss
 import numpy as np
+from numpy.typing import NDArray
 
 from index.item_index import NO_ROW, SearchResult, check_search, no_answers
 from index.kinds import AUTO, FLAT, named_kinds
@@ -14,6 +16,8 @@ from model.errors import BundleError, InputError
 
 RESCORING = "rescoring"
 """Parameter of our own: how many times the answers wanted are scored again with the vectors."""
+
+_PLACE_IN_SOURCE = re.compile(r" at \S+:\d+: ")
 
 _LONGEST_QUEUE = 4096
 """Of HNSW's candidates in a restricted search; beyond, the allowed vectors are scored directly."""
@@ -55,6 +59,7 @@ class FaissItemIndex:
         self.is_exact = factory == "Flat"
         self.parameters: dict[str, float] = {}
         self._rescoring = 1
+        self._list_of_row: NDArray[np.int32] | None = None
         self.operate_at(parameters or {})
         # From queries x dimensions = this threshold on (2000 interests of 64 dimensions by
         # default) Faiss takes a matrix product, which rounds differently: a score would then
@@ -118,10 +123,11 @@ class FaissItemIndex:
         queries = np.ascontiguousarray(queries, dtype=np.float32)
         if allowed is None:
             result = self._search(queries, n, None)
-        elif (parameters := self._restricted_to(allowed)) is not None:
-            result = self._search(queries, n, parameters)
+        elif self.is_exact:
+            parameters = faiss.SearchParameters(sel=_selector(allowed))  # type: ignore[call-arg]
+            return self._search(queries, n, parameters)
         else:
-            return search_directly(self._item_vectors, queries, n, np.flatnonzero(allowed))
+            result = self._search_restricted(queries, n, allowed)
         return result if self.is_exact else self._completed(queries, result, allowed)
 
     def _search(
@@ -136,27 +142,53 @@ class FaissItemIndex:
         result = SearchResult(scores, rows)
         return _rescored(result, queries, self._item_vectors, n) if self._rescoring > 1 else result
 
-    def _restricted_to(self, allowed: Mask) -> faiss.SearchParameters | None:
-        """Make the parameters with which a search finds these rows only.
+    def _search_restricted(self, queries: Floats, n: int, allowed: Mask) -> SearchResult:
+        """Search an approximate index among some rows.
 
-        The nearest allowed items lie in more lists, or further along the graph, the fewer are
-        allowed: an approximate index makes as many times the effort.
+        Where that is more work than to score the allowed vectors themselves, they are scored.
+        """
+        index = self._index
+        n_allowed = int(np.count_nonzero(allowed))
+        if isinstance(index, faiss.IndexIVF):
+            probes = self._lists_to_probe(index, queries, allowed)
+            if (probes <= index.nlist / 2).all():
+                selector = _selector(allowed)
+                # A query's effort is its own: what it finds must not depend on the others.
+                found = [
+                    self._search(
+                        queries[number : number + 1],
+                        n,
+                        faiss.SearchParametersIVF(sel=selector, nprobe=probed),  # type: ignore[call-arg]
+                    )
+                    for number, probed in enumerate(probes.tolist())
+                ]
+                return SearchResult(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+        if isinstance(index, faiss.IndexHNSW):
+            queue = math.ceil(index.hnsw.efSearch * len(allowed) / max(1, n_allowed))
+            if queue <= _LONGEST_QUEUE:
+                parameters = faiss.SearchParametersHNSW(sel=_selector(allowed), efSearch=queue)  # type: ignore[attr-defined]
+                return self._search(queries, n, parameters)
+        return search_directly(self._item_vectors, queries, n, np.flatnonzero(allowed))
+
+    def _lists_to_probe(self, index: faiss.IndexIVF, queries: Floats, allowed: Mask) -> Rows:
+        """Count the lists that hold as many allowed items as those usually probed hold items.
+
+        The allowed ones may all lie far from a query: a user's favourite category is denied. So it
+        is counted along each query's own way through the lists.
 
         Returns:
-            None where that is more work than to score the allowed vectors themselves.
+            Shape (q,), int64; more than half of the lists where that is not enough.
         """
-        selector = _selector(allowed)
-        if self.is_exact:
-            return faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
-        times = len(allowed) / max(1, int(np.count_nonzero(allowed)))
-        index = self._index
-        if isinstance(index, faiss.IndexIVF) and index.nprobe * times <= index.nlist / 2:
-            probed = math.ceil(index.nprobe * times)
-            return faiss.SearchParametersIVF(sel=selector, nprobe=probed)  # type: ignore[call-arg]
-        if isinstance(index, faiss.IndexHNSW) and index.hnsw.efSearch * times <= _LONGEST_QUEUE:
-            queue = math.ceil(index.hnsw.efSearch * times)
-            return faiss.SearchParametersHNSW(sel=selector, efSearch=queue)  # type: ignore[attr-defined, no-any-return]
-        return None
+        if self._list_of_row is None:
+            self._list_of_row = _lists_of_rows(index)
+        held = np.bincount(self._list_of_row[allowed], minlength=index.nlist)
+        _, nearest = index.quantizer.search(queries, max(1, index.nlist // 2))
+        along = np.where(nearest >= 0, held[nearest], 0).cumsum(axis=1)
+        usual = math.ceil(index.nprobe * self.n_items / index.nlist)
+        wanted = min(int(held.sum()), usual)
+        probes = (along < wanted).sum(axis=1) + 1
+        enough: Rows = np.maximum(probes, index.nprobe)
+        return enough
 
     def _completed(
         self, queries: Floats, result: SearchResult, allowed: Mask | None
@@ -179,8 +211,11 @@ class FaissItemIndex:
         Args:
             item_vectors: All vectors, the new ones after those that are there already.
                 Shape (n_items, d), float32.
+
+        Raises:
+            InputError: This kind cannot grow.
         """
-        self._index.add(np.ascontiguousarray(item_vectors[self.n_items :]))
+        self._add(item_vectors[self.n_items :])
         return self._over(item_vectors)
 
     def with_only(self, item_vectors: Floats) -> "FaissItemIndex":
@@ -188,10 +223,22 @@ class FaissItemIndex:
 
         Args:
             item_vectors: Shape (n_items, d), float32.
+
+        Raises:
+            InputError: This kind cannot be filled anew.
         """
         self._index.reset()
-        self._index.add(np.ascontiguousarray(item_vectors))
+        self._add(item_vectors)
         return self._over(item_vectors)
+
+    def _add(self, item_vectors: Floats) -> None:
+        try:
+            self._index.add(np.ascontiguousarray(item_vectors))
+        except RuntimeError as error:
+            raise InputError(
+                f"index of kind {self.kind}: Faiss cannot add to it ({_reason(error)}); build a "
+                "bundle of another kind"
+            ) from error
 
     def _over(self, item_vectors: Floats) -> "FaissItemIndex":
         return FaissItemIndex(
@@ -227,6 +274,17 @@ def _rescored(result: SearchResult, queries: Floats, item_vectors: Floats, n: in
     )
 
 
+def _lists_of_rows(index: faiss.IndexIVF) -> NDArray[np.int32]:
+    """Look up the list of each item of an inverted file. Shape (n_items,), int32."""
+    lists = np.zeros(index.ntotal, dtype=np.int32)
+    inverted = index.invlists
+    assert inverted is not None  # it is filled
+    for number in range(index.nlist):
+        if size := inverted.list_size(number):
+            lists[faiss.rev_swig_ptr(inverted.get_ids(number), size)] = number
+    return lists
+
+
 def _selector(allowed: Mask) -> faiss.IDSelector:
     """Make what lets a search find these rows only. Shape (n_items,), bool."""
     bits = np.packbits(allowed, bitorder="little")
@@ -236,7 +294,8 @@ def _selector(allowed: Mask) -> faiss.IDSelector:
 
 def _reason(error: RuntimeError) -> str:
     """Return what Faiss says, without its place in Faiss's source and in one line."""
-    return str(error).strip().splitlines()[-1].rsplit(": Error: ", maxsplit=1)[-1]
+    said = str(error).strip().splitlines()[-1]
+    return _PLACE_IN_SOURCE.split(said)[-1].rsplit("Error: ", maxsplit=1)[-1]
 
 
 def search_directly(

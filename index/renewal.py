@@ -159,13 +159,12 @@ def _cold_vectors(bundle: Bundle, new: pl.DataFrame, path: Path) -> Floats:
     means = pulled(mean_vectors(encoder.item_vectors, groups), encoder.hyper_categories)
     vectors = means[group_of_item]
     probes = open_probes(bundle.path)
-    n_cold = len(vectors) + int(np.count_nonzero(catalog.cold))
     return stretched(
         vectors,
         np.array(by_category),
         probes.interests,
         probes.scores[:, -1],
-        share=n_cold / (catalog.n_items + len(vectors)),
+        share=len(vectors) / (catalog.n_items + len(vectors)),
         top=probes.rows.shape[1],
     )
 

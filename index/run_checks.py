@@ -24,6 +24,10 @@ COLUMN_TYPES = {
 }
 
 
+LARGEST = 1e6
+"""Of a number in an item vector; trained ones are of unit length."""
+
+
 def check_run(run: Run, encoder: OpalInferenceEncoder) -> None:
     """Check a run before anything is built from it.
 
@@ -90,6 +94,14 @@ def _check_vectors(run: Run, encoder: OpalInferenceEncoder) -> None:
         raise InputError(
             f"{run.encoder_path}: {len(not_finite)} item vectors are NaN or infinite (first: item "
             f"row {not_finite[0]}); the training has diverged, train again"
+        )
+
+    # Inner products of what is longer leave the range of float32.
+    longest = float(np.abs(vectors).max())
+    if longest > LARGEST:
+        raise InputError(
+            f"{run.encoder_path}: an item vector holds {longest:.3g}, expected at most "
+            f"{LARGEST:.0e}; the training has diverged, train again"
         )
 
 

@@ -30,6 +30,9 @@ _GRIDS: dict[str, tuple[float, ...]] = {
     "efSearch": (32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024),
     "k_factor_rf": (1, 2, 4, 8, 16),
 }
+_LEFT_ALONE = {"ht"}
+"""Polysemous filtering of product codes: at its low end so little is found that all is completed by
+scoring every vector, which looks like perfect recall."""
 _RESCORINGS = (1, 2, 3, 4, 6, 8, 12)
 _ENOUGH = 0.999
 _TOO_SLOW = 2.0  # times the exact search
@@ -110,16 +113,25 @@ def measure_point(
     return Point(dict(parameters), recall, 1e3 * statistics.median(times))
 
 
-def explore(item_index: FaissItemIndex, item_vectors: Floats, interests: Interests) -> list[Point]:
+def explore(
+    item_index: FaissItemIndex, item_vectors: Floats, interests: Interests, *, target: float
+) -> list[Point]:
     """Measure the operating points of an index; keep those that no other one beats.
+
+    Args:
+        item_index: The index; it is left at any of them.
+        item_vectors: Shape (n_items, d), float32.
+        interests: What to search.
+        target: Recall to look for, however long it takes; beyond, what is slow is not looked at.
 
     Returns:
         Ascending in recall and in time; at least one point.
     """
+    limits = _Limits(max(_ENOUGH, target), target, _TOO_SLOW * interests.flat_milliseconds)
     measured: list[Point] = []
     optimal = faiss.OperatingPoints()
     for parameters in _combinations(item_index):
-        if any(_leads_no_further(point, parameters, interests) for point in measured):
+        if any(_leads_no_further(point, parameters, limits) for point in measured):
             continue
         item_index.operate_at(parameters)
         point = measure_point(item_index, item_vectors, interests, parameters)
@@ -137,11 +149,19 @@ def choose(points: list[Point], target: float) -> Point | None:
     return min(good, key=lambda point: point.milliseconds, default=None)
 
 
-def _leads_no_further(point: Point, parameters: Parameters, interests: Interests) -> bool:
-    """Tell whether more effort than at a point is in vain: it found all, or took too long."""
+class _Limits(NamedTuple):
+    """Where looking on is in vain: so much found, or so much and too slow."""
+
+    enough: float
+    target: float
+    milliseconds: float
+
+
+def _leads_no_further(point: Point, parameters: Parameters, limits: _Limits) -> bool:
+    """Tell whether more effort than at a point is in vain."""
     is_more = all(parameters[name] >= value for name, value in point.parameters.items())
-    too_slow = point.milliseconds > _TOO_SLOW * interests.flat_milliseconds
-    return is_more and (point.recall >= _ENOUGH or too_slow)
+    is_slow = point.recall >= limits.target and point.milliseconds > limits.milliseconds
+    return is_more and (point.recall >= limits.enough or is_slow)
 
 
 def _combinations(item_index: FaissItemIndex) -> Iterator[dict[str, float]]:
@@ -150,6 +170,7 @@ def _combinations(item_index: FaissItemIndex) -> Iterator[dict[str, float]]:
     ranges = {
         name: _fitting(_GRIDS.get(name, tuple(values)), least.get(name, 0), max(values))
         for name, values in item_index.parameter_ranges().items()
+        if values and name not in _LEFT_ALONE
     }
     if RESCORING in item_index.parameters:
         ranges[RESCORING] = list(_RESCORINGS)

@@ -19,10 +19,10 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.registry is None and not os.environ.get("OPAL_REGISTRY"):
         parser.error("--registry (or OPAL_REGISTRY) is needed: the folder of the bundle registry")
-    from service.server import serve
-    from service.settings import read_settings
-
     try:
+        from service.server import serve
+        from service.settings import read_settings
+
         settings = read_settings(
             registry=options.registry,
             host=options.host,

@@ -8,6 +8,7 @@ import socket
 import sys
 import threading
 import time
+from contextlib import suppress
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 
@@ -26,6 +27,12 @@ _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 30.0
 # A worker opens and checks its bundle before it serves.
 _START_SECONDS = 120.0
+
+# What multiprocessing says of a process of which its fork server could tell nothing.
+_LOST = 255
+_LOST_SECONDS = 30.0
+_LOST_CHECK = 0.05
+_FORKING_PAUSES = (0.1, 0.3, 1.0)
 
 _logger = logging.getLogger(__name__)
 
@@ -66,11 +73,34 @@ class Worker(Process):
         """Start the process."""
         self.started = time.monotonic()
         with held_signals():
-            try:
-                super().start()
-            except (EOFError, ConnectionError):
+            for pause in _FORKING_PAUSES:
+                with suppress(EOFError, ConnectionError):
+                    super().start()
+                    return
                 # Somebody killed the process that forks; there will be a new one.
-                super().start()
+                time.sleep(pause)
+            super().start()
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the process that forked it ended first, so that nobody heard how it ended."""
+        return self.process.exitcode == _LOST
+
+    def end_if_lost(self, seconds: float) -> None:
+        """Stop a worker that nobody waits for any more, and wait until it is gone.
+
+        Args:
+            seconds: That it gets to finish what is in flight.
+        """
+        if not self.is_lost or self.pid is None:
+            return
+        deadline = time.monotonic() + seconds
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGTERM)
+            while _runs(self.pid):
+                if time.monotonic() > deadline:
+                    os.kill(self.pid, signal.SIGKILL)
+                time.sleep(_LOST_CHECK)
 
     @property
     def server(self) -> uvicorn.Server:
@@ -140,7 +170,7 @@ class Supervisor(Multiprocess):
             self._bury(process)
             # A worker that ends by itself before all have served cannot start: a broken bundle or
             # installation. One that was killed (a negative code) can.
-            if not self._announced and (process.exitcode or 0) > 0:
+            if not self._announced and (process.exitcode or 0) > 0 and not process.is_lost:
                 self.failed = True
                 self.should_exit.set()
                 return
@@ -206,9 +236,10 @@ class Supervisor(Multiprocess):
             pause.due = None
             self.processes[position] = self._start_worker()
 
-    def _bury(self, process: Process) -> None:
+    def _bury(self, process: Worker) -> None:
         """Wait for the end of a worker and keep what it has counted."""
         process.join()
+        process.end_if_lost(self.config.timeout_graceful_shutdown or _LOST_SECONDS)
         if process.pid is not None:
             retire(self._metrics_path, process.pid)
 
@@ -249,6 +280,15 @@ class Pause:
             seconds = min(_FIRST_PAUSE * 2.0 ** (self._early_deaths - 1), _LONGEST_PAUSE)
         self.due = time.monotonic() + seconds
         return seconds
+
+
+def _runs(pid: int) -> bool:
+    """Tell whether a process that is no child of this one runs: an ended one may wait for init."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state not in {"Z", "X"}
 
 
 def _stop_with_parent() -> None:

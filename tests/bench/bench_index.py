@@ -165,7 +165,7 @@ def our_kinds(vectors: "Floats", tuning: "Interests") -> Iterable[Contestant]:
         build = partial(build_faiss_index, vectors, kind=kind, threads=BUILD_THREADS)
         seconds, item_index = timed(build)
         size = faiss.serialize_index(item_index._index).nbytes / len(vectors)
-        curve = explore(item_index, vectors, tuning)
+        curve = explore(item_index, vectors, tuning, target=max(RECALLS))
         for recall in RECALLS:
             point = choose(curve, recall)
             if point is not None:

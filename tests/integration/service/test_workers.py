@@ -141,15 +141,22 @@ def test_a_bundle_mended_on_disk_goes_live_in_all_workers(
 def test_workers_are_replaced_when_the_process_that_forks_them_was_killed(
     service: ServiceProcess,
 ) -> None:
-    """It shares what workers import; nothing that serves depends on it."""
+    """It shares what workers import; nothing that serves depends on it, and nothing is lost."""
     [forking] = [
         pid for pid in children_of(service.process.pid) if "forkserver" in command_line(pid)
     ]
+    counted = service.metric(SECONDS)
+    for _ in range(20):
+        httpx.post(f"{service.url}/match", json=BODY).raise_for_status()
+    wait_until(lambda: service.metric(SECONDS) == counted + 20, what="the last count")
+    before = service.worker_pids()
     os.kill(forking, signal.SIGKILL)
 
-    wait_until(lambda: len(service.worker_pids()) == 2, seconds=30, what="new workers")
+    wait_until(lambda: len(service.worker_pids() - before) == 2, seconds=30, what="new workers")
     wait_until(lambda: service.metric("opal_workers_ready") == 2, what="two ready workers")
     httpx.post(f"{service.url}/match", json=BODY).raise_for_status()
+    assert all(is_gone(pid) for pid in before)
+    assert service.metric(SECONDS) >= counted + 20
 
 
 def test_what_workers_import_is_shared(service: ServiceProcess) -> None:

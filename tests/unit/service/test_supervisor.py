@@ -20,7 +20,11 @@ class FakeWorker:
     def __init__(self, *, alive: bool = True, exitcode: int | None = None) -> None:
         self.alive, self.exitcode, self.pid = alive, exitcode, 4_000_000
         self.started = 0.0
+        self.is_lost = False
         self.calls: list[str] = []
+
+    def end_if_lost(self, seconds: float) -> None:
+        assert not self.is_lost
 
     def is_alive(self, timeout: float = 5) -> bool:
         return self.alive
