@@ -92,6 +92,16 @@ def test_vectors_that_are_not_finite_are_refused(value: float, tmp_path: Path) -
     assert_nothing_left(tmp_path)
 
 
+def test_vectors_too_long_to_be_compared_are_refused(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    replace_encoder(run, clustered_vectors(300, 16, 4, RNG)[0] * np.float32(1e20))
+
+    with pytest.raises(InputError, match=r"an item vector holds .*e\+.*, expected at most 1e\+06"):
+        build_bundle(run, tmp_path / "bundle")
+
+    assert_nothing_left(tmp_path)
+
+
 @pytest.mark.parametrize(("n_items", "dim"), [(299, 16), (300, 15)])
 def test_sizes_that_do_not_fit_are_refused(n_items: int, dim: int, tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")

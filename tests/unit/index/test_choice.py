@@ -102,3 +102,42 @@ def test_a_named_kind_is_tuned_to_the_promise(vectors: Floats, interests: Floats
 def test_a_kind_that_cannot_keep_the_promise_is_named(vectors: Floats, interests: Floats) -> None:
     with pytest.raises(InputError, match=r"--kind PQ4x4: finds 0\.\d+ .* take --kind flat"):
         choose_index(vectors, interests, kind="PQ4x4", target_recall=0.99)
+
+
+def test_a_kind_that_was_asked_for_may_be_slow(
+    vectors: Floats, interests: Floats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take_exact_search_for(monkeypatch, 1e-6)
+
+    chosen = choose_index(vectors, interests, kind="hnsw", target_recall=0.99)
+
+    assert chosen.point is not None
+    assert chosen.point.recall >= 0.99
+
+
+@pytest.mark.parametrize("kind", ["ivf-sq", "ivf-sq8", "IVF1,Flat"])
+@pytest.mark.parametrize("n_items", [1, 2, 39])
+def test_an_inverted_file_of_one_list_has_nothing_to_tune(kind: str, n_items: int) -> None:
+    vectors = clustered_vectors(n_items, DIM, 1, np.random.default_rng(1))[0]
+
+    chosen = choose_index(vectors, vectors[np.newaxis, :1], kind=kind, target_recall=0.9)
+
+    assert chosen.point is not None
+    assert chosen.point.recall >= 0.9
+
+
+def test_auto_passes_over_a_kind_that_faiss_cannot_train() -> None:
+    vectors = clustered_vectors(10, DIM, 1, np.random.default_rng(1))[0]
+
+    with pytest.raises(InputError, match=r"--memory: no kind"):
+        choose_index(vectors, vectors[np.newaxis, :1], kind="auto", target_recall=0.9, memory=140)
+
+
+def test_polysemous_codes_do_not_pass_brute_force_for_recall(
+    vectors: Floats, interests: Floats
+) -> None:
+    chosen = choose_index(vectors, interests, kind="IVF32,PQ8", target_recall=0.1)
+
+    assert chosen.point is not None
+    assert set(chosen.point.parameters) == {"nprobe"}
+    assert chosen.point.recall < 1

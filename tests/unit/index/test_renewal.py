@@ -9,6 +9,7 @@ import pytest
 from index.__main__ import main
 from index.build import build_bundle
 from index.bundle import Bundle, open_bundle
+from index.probes import open_probes
 from index.registry import Registry
 from index.renewal import add_items, remove_items
 from index.retrieval import retrieve, similar_items
@@ -190,3 +191,27 @@ def test_both_are_commands(base: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert "has no item 'x'" in capsys.readouterr().err
     assert main(["add-items", str(items), "--registry", str(tmp_path), "--out", "y"]) == 1
     assert "has no CURRENT to begin with" in capsys.readouterr().err
+
+
+def test_many_small_additions_take_no_more_of_the_answers_than_one_large_one(
+    approximate: Path, tmp_path: Path
+) -> None:
+    n, bundle = open_bundle(approximate).catalog.n_items, approximate
+    for step in range(5):
+        rows = [f"cold-{step}-{number},genre-{number % 4}\n" for number in range(200)]
+        items = table(tmp_path, "item_id,category\n" + "".join(rows))
+        bundle = add_items(bundle, items, tmp_path / f"bundle-{step}").path
+
+    probes, last = open_probes(bundle), open_bundle(bundle)
+    assert last.catalog.cold.sum() == 1000
+    # Cold items are a ninth of the catalog; of each addition as many as it is of the catalog then.
+    assert last.catalog.cold[probes.rows].mean() <= 1.5 * 1000 / (n + 1000)
+
+
+def test_a_kind_that_cannot_grow_says_so(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", n_items=500)
+    base = build_bundle(run, tmp_path / "base", kind="NSG16,Flat", target_recall=0.1).path
+    items = table(tmp_path, "item_id,similar_to\nnew,item-0001\n")
+
+    with pytest.raises(InputError, match=r"kind NSG16,Flat: Faiss cannot add to it \(.*another"):
+        add_items(base, items, tmp_path / "bundle")

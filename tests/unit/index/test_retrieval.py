@@ -315,3 +315,26 @@ def test_a_restricted_search_finds_what_is_exact_whatever_the_kind(kind: str, sh
         wanted += len(exact.rows)
 
     assert hits / wanted > 0.9
+
+
+@pytest.mark.parametrize("kind", ["ivf-sq", "ivf-pq", "hnsw", "IVF64_HNSW8,Flat"])
+def test_a_restriction_to_what_lies_far_from_the_user_finds_it(kind: str) -> None:
+    """Such as a user who denies the favourite category: the lists nearby hold nothing allowed."""
+    vectors, _, cluster = clustered_vectors(8000, 16, 8, np.random.default_rng(1))
+    item_index = build_faiss_index(vectors, kind=kind)
+    effort = {"hnsw": {"efSearch": 100.0}, "ivf-pq": {"nprobe": 16.0, "rescoring": 6.0}}
+    item_index.operate_at(effort.get(kind, {"nprobe": 16.0}))
+    rng = np.random.default_rng(2)
+    recalls = []
+    for user in range(16):
+        liked = user % 8
+        interests = unit_rows(vectors[rng.integers(0, 1000, (4, 3)) * 8 + liked].mean(axis=1))
+        allowed = (cluster - liked) % 8 > 3
+
+        found = retrieve(item_index, interests, 100, excluded=NOTHING, allowed=allowed)
+
+        exact = top(interests, vectors, 100, set(np.flatnonzero(~allowed).tolist()))
+        recalls.append(len(set(found.rows.tolist()) & set(exact.rows.tolist())) / 100)
+
+    assert np.mean(recalls) > 0.85
+    assert min(recalls) > 0.6
