@@ -5,7 +5,7 @@ from pathlib import Path
 
 from index.bundle import check_files
 from index.manifest import MANIFEST_FILE, Manifest, manifest_bytes, parse_manifest, read_manifest
-from index.signing import SIGNATURE_FILE
+from index.signing import SIGNATURE_FILE, signature_of, signing_keys
 from index.tensor_files import copy_file
 from model.errors import BundleError
 from model.files import new_folder, replace_file
@@ -53,9 +53,19 @@ def _is_whole(target: Path, source: Path) -> bool:
 
 
 def _copy_signature(source: Path, target: Path) -> None:
-    """Give a sound copy the signature that its source has got since; it may serve meanwhile."""
-    signature = _signature(source)
-    if signature is not None and signature != _signature(target):
+    """Give a sound copy the signature that its source has got since; it may serve meanwhile.
+
+    A better one is not replaced: with keys, one by the first of them; without, any.
+    """
+    signature, there = _signature(source), _signature(target)
+    if signature is None or signature == there:
+        return
+    if keys := signing_keys():
+        # The source's was checked when its manifest was read: by an older key, perhaps.
+        signature = signature_of(manifest_bytes(target), keys)
+    elif there is not None:
+        return
+    if signature != there:
         replace_file(target / SIGNATURE_FILE, signature)
 
 

@@ -111,12 +111,12 @@ def verify_registry(registry: Registry, version: str | None = None) -> VerifiedR
         current = registry.current()
         if current is not None:
             registry.bundle_path(current)
-    except RegistryError as error:
-        problems.append(f"CURRENT: {error}")
+    except (RegistryError, OSError) as error:
+        problems.append(_in_words(error))
     try:
         LiveHistory(registry.path).before(None, [])
-    except RegistryError as error:
-        problems.append(str(error))
+    except (RegistryError, OSError) as error:
+        problems.append(_in_words(error))
     folder = registry.path / BUNDLES
     bundles = [verify_bundle(folder / each) for each in registry.versions()]
     return VerifiedRegistry(registry.path, current, problems, bundles)

@@ -110,6 +110,16 @@ class Settings(BaseSettings):
     )
     access_log: bool = Field(default=False, description="Write one log line for every request")
 
+    @field_validator("admin_token")
+    @classmethod
+    def _check_admin_token(cls, token: SecretStr | None) -> SecretStr | None:
+        text = "" if token is None else token.get_secret_value()
+        if token is not None and not (text.isascii() and text.isprintable() and text.strip()):
+            raise ValueError("is empty, or holds what no header can; unset it to leave /admin open")
+        if text != text.strip():
+            raise ValueError("begins or ends with a blank, which no caller's header would keep")
+        return token
+
     @field_validator("signing_key")
     @classmethod
     def _check_signing_key(cls, keys: SecretStr | None) -> SecretStr | None:

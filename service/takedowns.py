@@ -6,7 +6,8 @@ small stamp several times a second. The store going away changes nothing of what
 
 import asyncio
 import logging
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from itertools import islice
 
@@ -119,7 +120,8 @@ class TakedownFollower:
         # First, so that a store that is away is not asked for a change that it may make later.
         await self.look()
         since = datetime.now(UTC).isoformat(timespec="seconds")
-        put = await self._store.put(Takedown(item_id, since, reason))
+        with self._noting_problems():
+            put = await self._store.put(Takedown(item_id, since, reason))
         await self.look()
         if put.is_new:
             _logger.info("%r is taken down", item_id)
@@ -136,7 +138,8 @@ class TakedownFollower:
             TakedownsUnusable: See ``put``; so are the other errors.
         """
         await self.look()
-        lifted = await self._store.lift(item_id)
+        with self._noting_problems():
+            lifted = await self._store.lift(item_id)
         await self.look()
         if lifted is None:
             raise _not_taken_down(item_id)
@@ -192,6 +195,15 @@ class TakedownFollower:
         item_id, since, reason = takedown
         known = self._live.knows(item_id)
         return TakedownAnswer(item_id=item_id, since=since, reason=reason, known=known)
+
+    @contextmanager
+    def _noting_problems(self) -> Iterator[None]:
+        """Count and tell what a change meets: it reads all of the store, where a look need not."""
+        try:
+            yield
+        except _UNUSABLE as error:
+            self._note_problem(error)
+            raise
 
     def _note_problem(self, error: Exception) -> None:
         """Count it every time, tell it once."""

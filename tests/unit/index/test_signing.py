@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from index.admission import Admission
 from index.build import build_bundle
 from index.bundle import open_bundle, sign_bundle
 from index.manifest import MANIFEST_FILE, _version_name, read_manifest
@@ -201,3 +202,36 @@ def test_rolling_back_to_what_is_not_signed_is_refused(
     with pytest.raises(BundleError, match=r"manifest\.sig: is missing"):
         registry.rollback()
     assert registry.current() == second
+
+
+def test_publishing_again_never_replaces_a_better_signature(
+    signed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = Registry(tmp_path / "registry")
+    path = registry.bundle_path(registry.publish(signed))
+    monkeypatch.setenv(KEY_VARIABLE, f"{OTHER_KEY},{KEY}")
+    sign_bundle(path)
+    by_the_new_key = (path / SIGNATURE_FILE).read_bytes()
+
+    registry.publish(signed)  # which the old key signed
+    assert (path / SIGNATURE_FILE).read_bytes() == by_the_new_key
+    monkeypatch.delenv(KEY_VARIABLE)
+    (signed / SIGNATURE_FILE).write_text("junk\n")
+    registry.publish(signed)
+
+    assert (path / SIGNATURE_FILE).read_bytes() == by_the_new_key
+    monkeypatch.setenv(KEY_VARIABLE, OTHER_KEY)
+    assert open_bundle(path).version == registry.current()
+
+
+def test_a_live_bundle_without_signature_is_compared_all_the_same(
+    bundle_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = Registry(tmp_path / "registry")
+    live = registry.publish(bundle_path)
+    monkeypatch.setenv(KEY_VARIABLE, KEY)
+    smaller = build_bundle(write_run(tmp_path / "run", n_items=100), tmp_path / "smaller").path
+
+    with pytest.raises(BundleError, match="items"):
+        registry.publish(smaller, admission=Admission())
+    assert registry.current() == live

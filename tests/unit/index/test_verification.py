@@ -114,3 +114,17 @@ def test_an_empty_registry_has_no_problems(tmp_path: Path) -> None:
     assert verify_registry(Registry(tmp_path)).all_problems == []
     with pytest.raises(RegistryError, match="no registry here"):
         verify_registry(Registry(tmp_path / "nowhere"))
+
+
+@pytest.mark.parametrize("name", ["CURRENT", "history.json"])
+def test_what_cannot_be_read_does_not_keep_the_bundles_from_being_verified(
+    name: str, registry: Registry
+) -> None:
+    (registry.path / name).unlink(missing_ok=True)
+    (registry.path / name).mkdir()
+
+    found = verify_registry(registry)
+
+    assert len(found.bundles) == 1
+    assert found.bundles[0].problems == []
+    assert any(name in problem for problem in found.problems)

@@ -69,3 +69,11 @@ def test_a_signing_key_that_is_too_short_is_told_and_not_shown() -> None:
     assert str(caught.value).startswith("OPAL_SIGNING_KEY: key 2 of 2 is shorter than 32 char")
     assert "hunter2" not in str(caught.value)
     assert "kkk" not in repr(read_settings(registry="somewhere", signing_key=32 * "k"))
+
+
+@pytest.mark.parametrize("token", ["", " ", "abc ", "\tabc", "pä", "a\rb"])
+def test_an_admin_token_that_no_header_can_hold_is_refused(token: str) -> None:
+    with pytest.raises(InputError, match=r"^OPAL_ADMIN_TOKEN: ") as caught:
+        read_settings(registry="somewhere", admin_token=token)
+
+    assert "pä" not in str(caught.value)

@@ -364,6 +364,18 @@ async def test_a_file_that_is_spoiled_leaves_in_force_what_was_and_is_told_once(
         assert (await put(service, "b"))["new"]
 
 
+async def test_damage_behind_the_stamp_shows_at_the_next_change(registry_path: Path) -> None:
+    """A look reads the head of the file alone; a change reads all of it."""
+    async with service_in_process(registry_path, takedown_interval=0.05) as service:
+        await put(service, item_id(1))
+        ledger = TakedownFile(registry_path).path
+        ledger.write_text(ledger.read_text().replace(item_id(1), item_id(2)))
+
+        assert_problem(await service.client.put(path_of(item_id(3))), 503)
+
+        assert b'refreshes_total{outcome="failed"}' in service.state["metrics"].render()
+
+
 @pytest.mark.parametrize("spoil", [damage, become_a_folder])
 async def test_a_file_that_is_spoiled_keeps_a_worker_from_starting(
     registry_path: Path, spoil: Callable[[Path], None]
