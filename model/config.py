@@ -1,7 +1,7 @@
 """What training can be told: model size, recipe, schedule, loss weights; checked when made.
 
 A recipe is a set of values for all options that were not given. ``paper`` is what the paper
-describes and its authors ran (OPAL.md); ``default`` is the same architecture trained for recall
+describes and its authors ran (arXiv 2407.14741); ``default`` is the same architecture trained for recall
 (docs/recipe.md has the trials).
 """
 
@@ -25,7 +25,7 @@ MAX_VALUE = 2**31 - 1
 
 @dataclass(frozen=True, kw_only=True)
 class LossWeights:
-    """Weights of the losses' sum (OPAL.md, "Losses").
+    """Weights of the losses' sum (arXiv 2407.14741: losses).
 
     Raises:
         InputError: A weight is negative or no number.

@@ -1,4 +1,4 @@
-"""Recall, hit rate and NDCG over the full catalog (OPAL.md, "Evaluation protocol").
+"""Recall, hit rate and NDCG over the full catalog (arXiv 2407.14741: evaluation protocol).
 
 Search is exact; the history is left out; the K best distinct items count. Where interests score, an
 item counts with its best one.

@@ -1,6 +1,6 @@
 """The evolution network of the hard stage in NumPy: what a GRU makes of each sub-sequence.
 
-OPAL.md, "Hard interests"; arXiv 2407.14741. The sub-sequences of all users of a batch run side by
+arXiv 2407.14741, hard interests. The sub-sequences of all users of a batch run side by
 side, and each comes out the same to the last bit as if it had run alone.
 """
 

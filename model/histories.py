@@ -1,4 +1,4 @@
-"""Training batches: histories, positives, shared negatives (OPAL.md, "Losses").
+"""Training batches: histories, positives, shared negatives (arXiv 2407.14741: losses).
 
 All of it is NumPy with one generator, vectorised over the batch; the state of the generator is
 all that has to be kept to go on later with the same batches.

@@ -69,7 +69,7 @@ class UserEncoder(Protocol):
 
 
 class OpalInferenceEncoder:
-    """OPAL's encoder as equations in NumPy (OPAL.md, "Soft interests" and "Hard interests").
+    """OPAL's encoder as equations in NumPy (arXiv 2407.14741: soft and hard interests).
 
     The defaults of the last three are the paper's equations; training chooses others.
 

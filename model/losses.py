@@ -1,4 +1,4 @@
-"""OPAL's losses, each a pure function with its equation (OPAL.md, "Losses")."""
+"""OPAL's losses, each a pure function with its equation (arXiv 2407.14741: losses)."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""OPAL's encoder in torch, for training (OPAL.md; arXiv 2407.14741).
+"""OPAL's encoder in torch, for training (arXiv 2407.14741).
 
 Embeddings are kept on the unit sphere by parametrisation: a table holds free vectors, and what is
 used is always ``normalize(vector)``. Adam's moments then belong to the very numbers they were

@@ -1,4 +1,4 @@
-"""Split interactions into training, validation and test (OPAL.md, "Evaluation protocol").
+"""Split interactions into training, validation and test (arXiv 2407.14741: evaluation protocol).
 
 Both splits keep a user's interactions in time order, so that training, validation and test are
 consecutive parts of each user's sequence.

@@ -1,4 +1,4 @@
-"""The two-stage training of OPAL (OPAL.md, "Schedule").
+"""The two-stage training of OPAL (arXiv 2407.14741: schedule).
 
 Stage 1 pre-trains soft interests until validation Recall@50 has not risen for ``patience``
 validations; stage 2 starts from stage 1's best weights and fine-tunes with hard interests in the

@@ -1,4 +1,4 @@
-"""Training batches against what OPAL.md asks of them."""
+"""Training batches against what arXiv 2407.14741 asks of them."""
 
 from dataclasses import fields
 from typing import Any

@@ -63,7 +63,7 @@ def pad(rows: list[list[int]], length: int | None = None) -> Tensor:
 
 @torch.no_grad()
 def slow_interests(encoder: OpalEncoder, history: list[int], stage: Stage) -> Tensor:
-    """OPAL.md, "Soft interests" and "Hard interests", one interaction at a time.
+    """arXiv 2407.14741, soft and hard interests, one interaction at a time.
 
     s_j = norm(Σ_t (ε + (1 − ε) a_tj) (1 + age_t)^(−ρ) e_t); z_j = norm((1 − γ) s_j + γ h_j).
     """
