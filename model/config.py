@@ -1,8 +1,8 @@
 """What training can be told: model size, recipe, schedule, loss weights; checked when made.
 
 A recipe is a set of values for all options that were not given. ``paper`` is what the paper
-describes and its authors ran (arXiv 2407.14741); ``default`` is the same architecture trained for recall
-(docs/recipe.md has the trials).
+describes and its authors ran (arXiv 2407.14741); ``default`` is the same architecture trained for
+recall (docs/recipe.md has the trials).
 """
 
 import argparse
