@@ -147,6 +147,8 @@ class Catalog:
         """Return all items as ``write_catalog`` takes them; row order = item row."""
         import polars as pl
 
+        from model.items import ITEM_SCHEMA
+
         rows = np.arange(self.n_items)
         urls = [url or None for url in self._urls.take(rows)]
         return pl.DataFrame(
@@ -158,14 +160,7 @@ class Catalog:
                 "interactions": self.interactions,
                 "cold": self.cold,
             },
-            schema={
-                "item_id": pl.String,
-                "title": pl.String,
-                "category": pl.List(pl.String),
-                "url": pl.String,
-                "interactions": pl.Int64,
-                "cold": pl.Boolean,
-            },
+            schema={**ITEM_SCHEMA, "interactions": pl.Int64(), "cold": pl.Boolean()},
         )
 
     def rows_in(self, categories: Sequence[str]) -> Rows:

@@ -67,7 +67,12 @@ def _make_chart(name: str, curve: list[dict[str, Any]]) -> Chart | None:
         return None
     low, high, steps = min(values), max(values), max(last, 1.0)
     lines = [
-        Line(stage, _path(line, steps, low, high), COLOURS[number % 3], DASHES[number % 3])
+        Line(
+            stage,
+            _path(_places(line, (0.0, steps), (low, high))),
+            COLOURS[number % 3],
+            DASHES[number % 3],
+        )
         for number, (stage, line) in enumerate(points.items())
     ]
     summary = f"{name}: from {values[0]:.4g} to {values[-1]:.4g} in {steps:.0f} steps"
@@ -116,20 +121,14 @@ def make_recall_chart(
     times = [entry["milliseconds"] for entry in curve]
     recalls = [entry["recall"] for entry in curve]
     low, high, fastest, slowest = min(recalls), max(recalls), min(times), max(times)
-    places = [
-        (
-            round(LEFT + (RIGHT - LEFT) * (time - fastest) / ((slowest - fastest) or 1.0), 1),
-            round(BOTTOM - (BOTTOM - TOP) * (recall - low) / ((high - low) or 1.0), 1),
-        )
-        for time, recall in zip(times, recalls, strict=True)
-    ]
+    places = _places(list(zip(times, recalls, strict=True)), (fastest, slowest), (low, high))
     chosen = [
         place
         for place, entry in zip(places, curve, strict=True)
         if entry["parameters"] == parameters
     ]
     return RecallChart(
-        points=" ".join(f"{x},{y}" for x, y in places),
+        points=_path(places),
         chosen=chosen[0] if chosen else None,
         summary=f"recall@100 from {low:.4f} in {fastest:.3g} ms to {high:.4f} in {slowest:.3g} ms",
         fastest=f"{fastest:.3g}",
@@ -139,11 +138,24 @@ def make_recall_chart(
     )
 
 
-def _path(line: list[Point], steps: float, low: float, high: float) -> str:
-    """Scale points to the chart's box, in SVG's coordinates (y points down)."""
-    span = (high - low) or 1.0
-    return " ".join(
-        f"{LEFT + (RIGHT - LEFT) * step / steps:.1f},"
-        f"{BOTTOM - (BOTTOM - TOP) * (value - low) / span:.1f}"
-        for step, value in line
-    )
+def _places(points: list[Point], across: Point, up: Point) -> list[Point]:
+    """Scale points to the chart's box, in SVG's coordinates (y points down).
+
+    Args:
+        points: To scale.
+        across: What lies at the left and at the right edge.
+        up: What lies at the bottom and at the top.
+    """
+    (first, last), (low, high) = across, up
+    width, height = (last - first) or 1.0, (high - low) or 1.0
+    return [
+        (
+            round(LEFT + (RIGHT - LEFT) * (x - first) / width, 1),
+            round(BOTTOM - (BOTTOM - TOP) * (y - low) / height, 1),
+        )
+        for x, y in points
+    ]
+
+
+def _path(places: list[Point]) -> str:
+    return " ".join(f"{x:.1f},{y:.1f}" for x, y in places)

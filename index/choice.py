@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from index.faiss_index import FaissItemIndex, build_faiss_index
 from index.kinds import AUTO, AUTO_FLAT_ITEMS, AUTO_KINDS, FLAT, named_kinds
-from index.tuning import Interests, Point, choose, explore, know_exactly, measure_point
+from index.tuning import Interests, Point, choose, explore, know_exactly
 from model.arrays import Floats
 from model.errors import InputError
 
@@ -109,10 +109,7 @@ def _tuned(
 ) -> Chosen:
     """Build a kind and set it to the fastest point that keeps the promise, where there is one."""
     item_index = build_faiss_index(item_vectors, kind=kind, threads=threads)
-    if item_index.parameters or item_index.parameter_ranges():
-        curve = explore(item_index, item_vectors, truth, target=target_recall)
-    else:
-        curve = [measure_point(item_index, item_vectors, truth, {})]
+    curve = explore(item_index, item_vectors, truth, target=target_recall)
     for each in curve:
         _logger.info(
             "%s %s: recall@100 %.4f in %.3g ms (%.1f × exact)",

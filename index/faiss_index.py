@@ -9,9 +9,11 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from index.item_index import NO_ROW, SearchResult, check_search, no_answers
+from index.direct import rescored, search_directly
+from index.item_index import NO_ROW, SearchResult, check_search
 from index.kinds import AUTO, FLAT, named_kinds
-from model.arrays import Floats, Mask, Rows
+from index.restricting import lists_of_rows, lists_to_probe, selector_of
+from model.arrays import Floats, Mask
 from model.errors import BundleError, InputError
 
 RESCORING = "rescoring"
@@ -123,9 +125,6 @@ class FaissItemIndex:
         queries = np.ascontiguousarray(queries, dtype=np.float32)
         if allowed is None:
             result = self._search(queries, n, None)
-        elif self.is_exact:
-            parameters = faiss.SearchParameters(sel=_selector(allowed))  # type: ignore[call-arg]
-            return self._search(queries, n, parameters)
         else:
             result = self._search_restricted(queries, n, allowed)
         return result if self.is_exact else self._completed(queries, result, allowed)
@@ -140,19 +139,22 @@ class FaissItemIndex:
         if (rows[:, -1] == NO_ROW).any():
             scores[rows == NO_ROW] = -np.inf
         result = SearchResult(scores, rows)
-        return _rescored(result, queries, self._item_vectors, n) if self._rescoring > 1 else result
+        return rescored(result, queries, self._item_vectors, n) if self._rescoring > 1 else result
 
     def _search_restricted(self, queries: Floats, n: int, allowed: Mask) -> SearchResult:
-        """Search an approximate index among some rows.
+        """Search among some rows.
 
         Where that is more work than to score the allowed vectors themselves, they are scored.
         """
         index = self._index
-        n_allowed = int(np.count_nonzero(allowed))
+        selector = selector_of(allowed)
+        if self.is_exact:
+            return self._search(queries, n, faiss.SearchParameters(sel=selector))  # type: ignore[call-arg]
         if isinstance(index, faiss.IndexIVF):
-            probes = self._lists_to_probe(index, queries, allowed)
+            if self._list_of_row is None:
+                self._list_of_row = lists_of_rows(index)
+            probes = lists_to_probe(index, self._list_of_row, queries, allowed)
             if (probes <= index.nlist / 2).all():
-                selector = _selector(allowed)
                 # A query's effort is its own: what it finds must not depend on the others.
                 found = [
                     self._search(
@@ -164,31 +166,12 @@ class FaissItemIndex:
                 ]
                 return SearchResult(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
         if isinstance(index, faiss.IndexHNSW):
-            queue = math.ceil(index.hnsw.efSearch * len(allowed) / max(1, n_allowed))
+            times = len(allowed) / max(1, int(np.count_nonzero(allowed)))
+            queue = math.ceil(index.hnsw.efSearch * times)
             if queue <= _LONGEST_QUEUE:
-                parameters = faiss.SearchParametersHNSW(sel=_selector(allowed), efSearch=queue)  # type: ignore[attr-defined]
+                parameters = faiss.SearchParametersHNSW(sel=selector, efSearch=queue)  # type: ignore[attr-defined]
                 return self._search(queries, n, parameters)
         return search_directly(self._item_vectors, queries, n, np.flatnonzero(allowed))
-
-    def _lists_to_probe(self, index: faiss.IndexIVF, queries: Floats, allowed: Mask) -> Rows:
-        """Count the lists that hold as many allowed items as those usually probed hold items.
-
-        The allowed ones may all lie far from a query: a user's favourite category is denied. So it
-        is counted along each query's own way through the lists.
-
-        Returns:
-            Shape (q,), int64; more than half of the lists where that is not enough.
-        """
-        if self._list_of_row is None:
-            self._list_of_row = _lists_of_rows(index)
-        held = np.bincount(self._list_of_row[allowed], minlength=index.nlist)
-        _, nearest = index.quantizer.search(queries, max(1, index.nlist // 2))
-        along = np.where(nearest >= 0, held[nearest], 0).cumsum(axis=1)
-        usual = math.ceil(index.nprobe * self.n_items / index.nlist)
-        wanted = min(int(held.sum()), usual)
-        probes = (along < wanted).sum(axis=1) + 1
-        enough: Rows = np.maximum(probes, index.nprobe)
-        return enough
 
     def _completed(
         self, queries: Floats, result: SearchResult, allowed: Mask | None
@@ -262,64 +245,10 @@ class FaissItemIndex:
             raise InputError(f"{path}: cannot be written ({_reason(error)})") from error
 
 
-def _rescored(result: SearchResult, queries: Floats, item_vectors: Floats, n: int) -> SearchResult:
-    """Score what was found with the vectors themselves, and keep the best n of each query."""
-    found = result.rows != NO_ROW
-    vectors = item_vectors[np.where(found, result.rows, 0)]
-    scores = np.matmul(vectors, queries[:, :, np.newaxis])[..., 0]
-    scores[~found] = -np.inf
-    best = np.argsort(-scores, axis=1, kind="stable")[:, :n]
-    return SearchResult(
-        np.take_along_axis(scores, best, axis=1), np.take_along_axis(result.rows, best, axis=1)
-    )
-
-
-def _lists_of_rows(index: faiss.IndexIVF) -> NDArray[np.int32]:
-    """Look up the list of each item of an inverted file. Shape (n_items,), int32."""
-    lists = np.zeros(index.ntotal, dtype=np.int32)
-    inverted = index.invlists
-    assert inverted is not None  # it is filled
-    for number in range(index.nlist):
-        if size := inverted.list_size(number):
-            lists[faiss.rev_swig_ptr(inverted.get_ids(number), size)] = number
-    return lists
-
-
-def _selector(allowed: Mask) -> faiss.IDSelector:
-    """Make what lets a search find these rows only. Shape (n_items,), bool."""
-    bits = np.packbits(allowed, bitorder="little")
-    # Faiss's Python layer replaces the constructor; its type stubs know only that of C++.
-    return faiss.IDSelectorBitmap(bits)  # type: ignore[call-arg, arg-type]
-
-
 def _reason(error: RuntimeError) -> str:
     """Return what Faiss says, without its place in Faiss's source and in one line."""
     said = str(error).strip().splitlines()[-1]
     return _PLACE_IN_SOURCE.split(said)[-1].rsplit("Error: ", maxsplit=1)[-1]
-
-
-def search_directly(
-    item_vectors: Floats, queries: Floats, n: int, rows: Rows | None
-) -> SearchResult:
-    """Score the vectors themselves by Faiss.
-
-    Args:
-        item_vectors: Shape (n_items, d), float32.
-        queries: Shape (q, d), float32.
-        n: Answers per query.
-        rows: Of the items to score, ascending; None: all.
-
-    Returns:
-        As ``ItemIndex.search``.
-    """
-    vectors = item_vectors if rows is None else item_vectors[rows]
-    result = no_answers(len(queries), n)
-    found = min(n, len(vectors))
-    if found:
-        scores, places = faiss.knn(queries, vectors, found, metric=faiss.METRIC_INNER_PRODUCT)
-        result.scores[:, :found] = scores
-        result.rows[:, :found] = places if rows is None else rows[places]
-    return result
 
 
 def build_faiss_index(

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from index.direct import search_directly
 from index.exact import ExactItemIndex, exact_scores
-from index.faiss_index import search_directly
 from index.item_index import ItemIndex
 from index.merging import Candidates
 from index.retrieval import retrieve, retrieve_together

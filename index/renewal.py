@@ -76,7 +76,8 @@ def add_items(base: Path, items: Path, out: Path) -> Renewed:
     if new.is_empty():
         raise InputError(f"{items}: holds no item")
     _require_new(bundle.catalog, new["item_id"].to_list(), items)
-    vectors = _cold_vectors(bundle, new, items)
+    probes = open_probes(base)
+    vectors = _cold_vectors(bundle, probes, new, items)
     frame = pl.concat(
         [
             bundle.catalog.to_frame(),
@@ -85,7 +86,6 @@ def add_items(base: Path, items: Path, out: Path) -> Renewed:
     )
     item_vectors = np.concatenate((bundle.encoder.item_vectors, vectors))
     index = _index_to_change(bundle).with_added(item_vectors)
-    probes = open_probes(base)
     histories = [probes.history(number) for number in range(len(probes.lengths))]
     _logger.info("%d items are added to %d", new.height, bundle.catalog.n_items)
     content = _Content(frame, item_vectors, index, histories)
@@ -133,7 +133,7 @@ def _require_new(catalog: Catalog, item_ids: list[str], path: Path) -> None:
         raise InputError(f"{path}: in the bundle already: {_some(there)}; leave them out")
 
 
-def _cold_vectors(bundle: Bundle, new: pl.DataFrame, path: Path) -> Floats:
+def _cold_vectors(bundle: Bundle, probes: Probes, new: pl.DataFrame, path: Path) -> Floats:
     """Make the vectors of new items. Shape (n_new, d), float32."""
     catalog, encoder = bundle.catalog, bundle.encoder
     groups: list[Rows] = []
@@ -158,7 +158,6 @@ def _cold_vectors(bundle: Bundle, new: pl.DataFrame, path: Path) -> Floats:
         by_category.append(bool(names))
     means = pulled(mean_vectors(encoder.item_vectors, groups), encoder.hyper_categories)
     vectors = means[group_of_item]
-    probes = open_probes(bundle.path)
     return stretched(
         vectors,
         np.array(by_category),

@@ -11,19 +11,12 @@ import polars as pl
 from index.catalog import ITEM_COLUMNS
 from model.errors import InputError
 from model.inference import OpalInferenceEncoder
+from model.items import ITEM_SCHEMA
 from model.run import HISTORIES_FILE, ITEMS_FILE, RUN_FILE, Run
 
 FIELDS = {"model": str, "stage": str, "hyper_parameters": dict, "metrics": dict, "dataset": dict}
 NAMES: dict[Any, str] = {str: "text", dict: "an object", list: "a list"}
-COLUMN_TYPES = {
-    "item_id": pl.String(),
-    "title": pl.String(),
-    "category": pl.List(pl.String()),
-    "url": pl.String(),
-    "interactions": pl.Int64(),
-}
-
-
+COLUMN_TYPES = {**ITEM_SCHEMA, "interactions": pl.Int64()}
 LARGEST = 1e6
 """Of a number in an item vector; trained ones are of unit length."""
 

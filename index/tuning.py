@@ -14,10 +14,11 @@ from typing import NamedTuple
 import faiss
 import numpy as np
 
+from index.direct import scores_of
 from index.faiss_index import RESCORING, FaissItemIndex
 from index.item_index import ItemIndex
 from index.probes import SCORE_TOLERANCE
-from model.arrays import Floats
+from model.arrays import Floats, Rows
 
 TOP = 100
 TUNING_USERS = 100
@@ -105,12 +106,22 @@ def measure_point(
         begun = time.perf_counter()
         found = item_index.search(user, interests.top)
         times.append(time.perf_counter() - begun)
-        vectors = item_vectors[np.maximum(found.rows, 0)]
-        scores = np.matmul(vectors, user[:, :, np.newaxis])[..., 0]
-        good = (found.rows >= 0) & (scores >= cuts[:, np.newaxis] - SCORE_TOLERANCE)
-        hits += int(np.count_nonzero(good))
+        hits += count_hits(found.rows, user, cuts, item_vectors)
     recall = hits / (interests.cuts.size * interests.top)
     return Point(dict(parameters), recall, 1e3 * statistics.median(times))
+
+
+def count_hits(rows: Rows, queries: Floats, cuts: Floats, item_vectors: Floats) -> int:
+    """Count what was found that belongs to the exact answers.
+
+    Args:
+        rows: What each query found. Shape (q, n), int64.
+        queries: Shape (q, d), float32.
+        cuts: Exact score of the last of each query's answers. Shape (q,), float32.
+        item_vectors: Shape (n_items, d), float32.
+    """
+    scores = scores_of(rows, queries, item_vectors)
+    return int(np.count_nonzero(scores >= cuts[:, np.newaxis] - SCORE_TOLERANCE))
 
 
 def explore(
@@ -125,7 +136,7 @@ def explore(
         target: Recall to look for, however long it takes; beyond, what is slow is not looked at.
 
     Returns:
-        Ascending in recall and in time; at least one point.
+        Ascending in recall and in time; of an index without parameters one point.
     """
     limits = _Limits(max(_ENOUGH, target), target, _TOO_SLOW * interests.flat_milliseconds)
     measured: list[Point] = []

@@ -206,14 +206,10 @@ def rival_kinds(
 
 def recall_of(rows: Any, vectors: "Floats", truth: "Interests") -> float:
     """Share of each interest's exact top 100 among ``rows``; shape (u, k, 100), int64."""
-    import numpy as np
+    from index.tuning import count_hits
 
-    from index.probes import SCORE_TOLERANCE
-
-    hits = 0
-    for found, user, cuts in zip(rows, truth.vectors, truth.cuts, strict=True):
-        scores = np.matmul(vectors[np.maximum(found, 0)], user[:, :, np.newaxis])[..., 0]
-        hits += int(((found >= 0) & (scores >= cuts[:, np.newaxis] - SCORE_TOLERANCE)).sum())
+    users = zip(rows, truth.vectors, truth.cuts, strict=True)
+    hits = sum(count_hits(found, user, cuts, vectors) for found, user, cuts in users)
     return hits / (truth.cuts.size * truth.top)
 
 

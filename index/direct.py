@@ -1,0 +1,58 @@
+"""Scores from the item vectors themselves, where an index is not asked or only half believed."""
+
+import faiss
+import numpy as np
+
+from index.item_index import NO_ROW, SearchResult, no_answers
+from model.arrays import Floats, Rows
+
+
+def search_directly(
+    item_vectors: Floats, queries: Floats, n: int, rows: Rows | None
+) -> SearchResult:
+    """Score the vectors themselves by Faiss.
+
+    Args:
+        item_vectors: Shape (n_items, d), float32.
+        queries: Shape (q, d), float32.
+        n: Answers per query.
+        rows: Of the items to score, ascending; None: all.
+
+    Returns:
+        As ``ItemIndex.search``.
+    """
+    vectors = item_vectors if rows is None else item_vectors[rows]
+    result = no_answers(len(queries), n)
+    found = min(n, len(vectors))
+    if found:
+        scores, places = faiss.knn(queries, vectors, found, metric=faiss.METRIC_INNER_PRODUCT)
+        result.scores[:, :found] = scores
+        result.rows[:, :found] = places if rows is None else rows[places]
+    return result
+
+
+def scores_of(rows: Rows, queries: Floats, item_vectors: Floats) -> Floats:
+    """Score the items that each query found.
+
+    Args:
+        rows: Item rows or ``NO_ROW``. Shape (q, n), int64.
+        queries: Shape (q, d), float32.
+        item_vectors: Shape (n_items, d), float32.
+
+    Returns:
+        Inner products, ``-inf`` where there is no item. Shape (q, n), float32.
+    """
+    found = rows != NO_ROW
+    vectors = item_vectors[np.where(found, rows, 0)]
+    scores: Floats = np.matmul(vectors, queries[:, :, np.newaxis])[..., 0]
+    scores[~found] = -np.inf
+    return scores
+
+
+def rescored(result: SearchResult, queries: Floats, item_vectors: Floats, n: int) -> SearchResult:
+    """Score what was found with the vectors themselves, and keep the best n of each query."""
+    scores = scores_of(result.rows, queries, item_vectors)
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :n]
+    return SearchResult(
+        np.take_along_axis(scores, best, axis=1), np.take_along_axis(result.rows, best, axis=1)
+    )
