@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tests.bench.measuring import Row, Table, make_parser, show, summarise, use_one_thread
+from tests.bench.prepared_log import prepare_log
 
 if TYPE_CHECKING:
     from index.tuning import Interests, Point
@@ -50,7 +51,7 @@ def main() -> None:
     options = parse_arguments()
     use_one_thread()
     with tempfile.TemporaryDirectory() as folder:
-        dataset = options.dataset or make_dataset(Path(folder), quick=options.quick)
+        dataset = options.dataset or prepare_log(Path(folder), planted=options.quick)
         tables = [
             Table(
                 f"{n_items:,} items, d = 64, k = {K}; milliseconds",
@@ -68,22 +69,6 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--sizes", type=int, nargs="+", help="items in the catalog")
     parser.add_argument("--rivals", nargs="*", default=None, help="hnswlib, scann (default: both)")
     return parser.parse_args()
-
-
-def make_dataset(folder: Path, *, quick: bool) -> Path:
-    """Prepare the demo's log, or a planted one."""
-    from model.dataset import prepare
-    from model.movielens import write_movielens
-    from tests.planted import PlantedLog
-
-    if quick:
-        log = PlantedLog(n_users=60, n_categories=8, items_per_category=40, liked=3, length=40)
-        interactions, _ = log.write(folder)
-    else:
-        write_movielens(folder / "movielens")
-        interactions = folder / "movielens" / "interactions.csv"
-    prepare(interactions, folder / "dataset", split="user")
-    return folder / "dataset"
 
 
 def measure(dataset: Path, n_items: int, options: argparse.Namespace) -> list[Row]:

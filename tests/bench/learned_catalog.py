@@ -11,7 +11,7 @@ from typing import NamedTuple
 import faiss
 import numpy as np
 
-from model.arrays import Floats
+from model.arrays import Floats, Rows
 from model.cooccurrence import pmi_vectors
 from model.dataset import Dataset
 
@@ -57,12 +57,31 @@ def make_catalog(
         random=rng,
     )
     interests = _interests(dataset, known, k, n_users, rng)
-    vectors = known[:n_items] if n_items <= len(known) else _expanded(known, n_items, rng)
-    return LearnedCatalog(np.ascontiguousarray(vectors), interests)
+    return LearnedCatalog(expand(known, n_items, rng).vectors, interests)
 
 
-def _expanded(known: Floats, n_items: int, rng: np.random.Generator) -> Floats:
-    """Add vectors between near neighbours. Shape (n_items, d), float32."""
+class Expanded(NamedTuple):
+    """A log's items, or its first ones, and more that are like them.
+
+    Attributes:
+        vectors: Unit length. Shape (n_items, d), float32.
+        origins: The log's item that each is, or lies near to. Shape (n_items,), int64.
+    """
+
+    vectors: Floats
+    origins: Rows
+
+
+def expand(known: Floats, n_items: int, rng: np.random.Generator) -> Expanded:
+    """Take the first items, or add others between near neighbours.
+
+    Args:
+        known: The log's items. Shape (n, d), float32.
+        n_items: Items wanted.
+        rng: For what is drawn.
+    """
+    if n_items <= len(known):
+        return Expanded(np.ascontiguousarray(known[:n_items]), np.arange(n_items))
     index = faiss.IndexFlatIP(known.shape[1])
     index.add(known)
     neighbours = index.search(known, _NEIGHBOURS + 1)[1][:, 1:]
@@ -73,7 +92,8 @@ def _expanded(known: Floats, n_items: int, rng: np.random.Generator) -> Floats:
     noise = rng.standard_normal((n_new, known.shape[1]), dtype=np.float32)
     new = (1 - share) * known[one] + share * known[other]
     new += noise * np.float32(_NOISE / np.sqrt(known.shape[1]))
-    return np.concatenate((known, _unit(new)))
+    origins = np.concatenate((np.arange(len(known)), np.where(share[:, 0] < 0.5, one, other)))
+    return Expanded(np.concatenate((known, _unit(new))), origins)
 
 
 def _interests(
