@@ -1,107 +1,139 @@
-"""Closed-loop load over HTTP/1.1 from a process of its own: a plan on stdin, results on stdout.
+"""Load over HTTP/1.1 from a process of its own: a plan on stdin, an ``Outcome`` on stdout.
 
-Each connection sends its next request when the answer to the last one is there. Plain streams: a
-client library would take more of the machine than the server that is measured.
+**Closed loop**: each connection sends its next request when the answer to the last one is there.
+It waits when the server is slow, so its percentiles are better than what independent callers see.
+
+**Open loop** (a plan with a ``rate``): requests are due at moments that were drawn before, whatever
+the server does, and a latency counts from that moment. What finds all connections waiting gets one
+more, up to ``most_connections``; beyond these it waits itself, and counts as late.
 """
 
 import asyncio
-import json
 import sys
-import time
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from collections import deque
+from dataclasses import asdict
 
+import orjson
 import uvloop
 
-GRACE_SECONDS = 10.0
-"""How long an answer may take after the load has ended, before it counts as an error."""
+from tests.bench.http_connection import Connection
+from tests.bench.load_books import Load
+from tests.bench.load_plan import Plan
+from tests.bench.outcome import Outcome
+from tests.bench.precise_timer import PreciseTimer
 
-FROM_CACHE = b'"source":"cache"'
-"""Stands at the head of the service's answers; tells whether a load met what it was to measure."""
-
-
-@dataclass
-class Outcome:
-    """What a load met.
-
-    Attributes:
-        seconds: How long it lasted.
-        latencies: Of the answers with status 200, in seconds.
-        errors: Other answers, broken connections and answers that did not come.
-        answer_bytes: Length of the last body.
-        cached: Answers that say that they come from a cache.
-    """
-
-    seconds: float = 0.0
-    latencies: list[float] = field(default_factory=list)
-    errors: int = 0
-    answer_bytes: int = 0
-    cached: int = 0
+LATE_SECONDS = 0.001
 
 
-def run(plan: dict[str, Any]) -> Outcome:
-    """Load a server.
-
-    Args:
-        plan: ``host``, ``port``, ``path``, ``bodies`` (sent in turn), ``connections``,
-            ``seconds``, and ``requests``: how many at most.
-    """
-    return uvloop.run(_load(plan))
+def run(plan: Plan) -> Outcome:
+    """Load a server."""
+    load = ClosedLoop(plan) if plan.rate is None else OpenLoop(plan)
+    return uvloop.run(load.run())
 
 
-async def _load(plan: dict[str, Any]) -> Outcome:
-    outcome = Outcome()
-    requests = [_request(plan, body.encode()) for body in plan["bodies"]]
-    # One counter for all connections: the bodies go out in turn, whoever sends them.
-    numbers = iter(range(plan["requests"]))
-    begun = time.perf_counter()
-    end = begun + plan["seconds"]
-    await asyncio.gather(
-        *(_ask(plan, requests, numbers, end, outcome) for _ in range(plan["connections"]))
-    )
-    outcome.seconds = time.perf_counter() - begun
-    return outcome
+class ClosedLoop(Load):
+    """See the module."""
+
+    def begin(self) -> None:
+        if not self.connections:
+            self._done.set()
+        for connection in list(self.connections):
+            self.is_idle(connection)
+
+    def lasted(self) -> float:
+        ends = map(sum, zip(self.outcome.begun, self.outcome.latencies, strict=True))
+        return max(ends, default=self.now())
+
+    def is_idle(self, connection: Connection) -> None:
+        if not self.is_all_sent():
+            self.ask(connection, self.now())
+
+    def is_all_sent(self) -> bool:
+        most = self.plan.requests
+        return self.now() >= self.plan.seconds or (most is not None and self.outcome.asked >= most)
+
+    def refused(self) -> None:
+        # Counted once and not tried again: it would be refused as fast as it can be asked.
+        self.fail(self.now() if self.start else 0.0, "refused")
+        if not self.connections and self.start:
+            self._done.set()
 
 
-async def _ask(
-    plan: dict[str, Any], requests: list[bytes], numbers: Any, end: float, outcome: Outcome
-) -> None:
-    """Send one request after the other on one connection until the end."""
-    try:
-        async with asyncio.timeout_at(
-            asyncio.get_running_loop().time() + end - time.perf_counter() + GRACE_SECONDS
-        ):
-            reader, writer = await asyncio.open_connection(plan["host"], plan["port"])
-            for number in numbers:
-                begun = time.perf_counter()
-                if begun >= end:
-                    break
-                writer.write(requests[number % len(requests)])
-                status, body = await _read_answer(reader)
-                if status == 200:
-                    outcome.latencies.append(time.perf_counter() - begun)
-                    outcome.answer_bytes = len(body)
-                    outcome.cached += FROM_CACHE in body[:200]
-                else:
-                    outcome.errors += 1
-            writer.close()
-    except (OSError, EOFError, TimeoutError, ValueError):
-        outcome.errors += 1
+class OpenLoop(Load):
+    """See the module."""
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__(plan)
+        self._due = deque(plan.due())
+        self._waiting: deque[float] = deque()
+        # The one that has been idle longest goes next: the server's processes share the
+        # connections, and a few busy ones would load them unequally.
+        self._idle: deque[Connection] = deque()
+
+    def begin(self) -> None:
+        self._timer = PreciseTimer(asyncio.get_running_loop(), self._send_due)
+        self._idle.extend(self.connections)
+        self._send_due()
+
+    def lasted(self) -> float:
+        self._timer.close()
+        return self.plan.seconds
+
+    def is_all_sent(self) -> bool:
+        return not self._due and not self._waiting
+
+    def is_idle(self, connection: Connection) -> None:
+        if self._waiting:
+            self._send(connection, self._waiting.popleft())
+        else:
+            self._idle.append(connection)
+
+    def give_up(self) -> None:
+        super().give_up()
+        for due in (*self._waiting, *self._due):
+            self.outcome.asked += 1
+            self.fail(due, "no answer")
+
+    def refused(self) -> None:
+        if self._waiting:
+            self.outcome.asked += 1
+            self.fail(self._waiting.popleft(), "refused")
+            self.check_done()
+
+    def _send_due(self) -> None:
+        now = self.now()
+        while self._due and self._due[0] <= now:
+            self._send_or_wait(self._due.popleft())
+        if self._due:
+            self._timer.set(self._due[0] - self.now())
+        self.check_done()
+
+    def _send_or_wait(self, due: float) -> None:
+        while self._idle:
+            connection = self._idle.popleft()
+            if connection in self.connections:  # the server has not closed it meanwhile
+                self._send(connection, due)
+                return
+        self._waiting.append(due)
+        n_connections = len(self.connections) + self.n_opening
+        if n_connections < self.plan.most_connections and self.n_opening < len(self._waiting):
+            self.open_more()
+
+    def _send(self, connection: Connection, due: float) -> None:
+        behind = self.now() - due
+        if behind > LATE_SECONDS:
+            self.outcome.late += 1
+            self.outcome.most_late = max(self.outcome.most_late, behind)
+        self.ask(connection, due)
 
 
-async def _read_answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
-    head = (await reader.readuntil(b"\r\n\r\n")).lower()
-    length = head.partition(b"content-length:")[2].partition(b"\r\n")[0]
-    return int(head[9:12]), await reader.readexactly(int(length))
-
-
-def _request(plan: dict[str, Any], body: bytes) -> bytes:
-    head = (
-        f"POST {plan['path']} HTTP/1.1\r\nHost: {plan['host']}\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    )
-    return head.encode() + body
+def main() -> None:
+    """Carry out the plan on stdin."""
+    outcome = run(Plan(**orjson.loads(sys.stdin.buffer.read())))
+    # Not ``sys.stdout.buffer``: with PYTHONUNBUFFERED that one may write a part and say so.
+    with open(sys.stdout.fileno(), "wb", closefd=False) as output:
+        output.write(orjson.dumps(asdict(outcome)))
 
 
 if __name__ == "__main__":
-    json.dump(asdict(run(json.load(sys.stdin))), sys.stdout)
+    main()

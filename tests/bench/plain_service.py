@@ -1,18 +1,22 @@
-"""Two applications to compare the service with, under the same uvicorn: plain, and bare.
+"""FastAPI applications to compare the service with, under the same uvicorn.
 
-``create_plain`` is what is written first: a sync endpoint, pydantic models both ways, retrieval by
-``plain_match``. ``create_bare`` reads the body and returns bytes that it was given: the most that
-this stack can reach. Both find what they serve in the environment.
+``create_plain`` is what is written first: a sync endpoint, pydantic models both ways, the plain
+core for one user. ``create_batched`` has an own micro-batching queue and orjson. ``create_bare``
+reads the body and returns bytes that it was given: the most that this stack can reach. They find
+what they serve in the environment (``tests.bench.peers.core``).
 """
 
 import os
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from pydantic import BaseModel
 
-BUNDLE_VARIABLE = "BENCH_BUNDLE"
+from tests.bench.peers.core import MAX_BATCH, load_core, to_json
+
 ANSWER_VARIABLE = "BENCH_ANSWER"
+JSON = "application/json"
 
 
 class PlainRequest(BaseModel):
@@ -20,6 +24,14 @@ class PlainRequest(BaseModel):
 
     interactions: list[str]
     top_k: int = 100
+
+
+class PlainInterest(BaseModel):
+    """One interest of the user."""
+
+    interest: int
+    weight: float
+    interactions: int
 
 
 class PlainItem(BaseModel):
@@ -33,27 +45,36 @@ class PlainItem(BaseModel):
 
 
 class PlainAnswer(BaseModel):
-    """All candidates."""
+    """An answer."""
 
+    bundle_version: str
+    unknown_items: int
+    interests: list[PlainInterest]
     candidates: list[PlainItem]
 
 
 def create_plain() -> FastAPI:
-    """Make the plain application, which answers from the bundle that ``BENCH_BUNDLE`` names."""
-    import faiss
-    import torch
+    """Make the plain application."""
+    core, app = load_core(), FastAPI()
 
-    from tests.bench.plain_match import PlainMatcher
+    @app.post("/match", response_model=PlainAnswer)
+    def post_match(body: PlainRequest) -> Any:
+        [answer] = core([body.model_dump()])
+        return Response(answer, media_type=JSON) if isinstance(answer, bytes) else answer
 
-    torch.set_num_threads(1)
-    faiss.omp_set_num_threads(1)
-    matcher = PlainMatcher(Path(os.environ[BUNDLE_VARIABLE]))
-    app = FastAPI()
+    return app
+
+
+def create_batched() -> FastAPI:
+    """Make the application with an own queue."""
+    from tests.bench.peers.micro_batching import MicroBatcher
+
+    batcher, app = MicroBatcher(load_core(), MAX_BATCH), FastAPI()
 
     @app.post("/match")
-    def post_match(body: PlainRequest) -> PlainAnswer:
-        found = matcher.match(body.interactions, body.top_k)
-        return PlainAnswer(candidates=[PlainItem(**each._asdict()) for each in found])
+    async def post_match(body: PlainRequest) -> Response:
+        answer = await batcher.ask(body.model_dump())
+        return Response(to_json(answer), media_type=JSON)
 
     return app
 
@@ -66,6 +87,6 @@ def create_bare() -> FastAPI:
     @app.post("/match")
     async def post_match(request: Request) -> Response:
         await request.body()
-        return Response(answer, media_type="application/json")
+        return Response(answer, media_type=JSON)
 
     return app
