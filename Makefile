@@ -64,7 +64,7 @@ format: setup  ## Rewrite the code in the house style.
 	$(BIN)/ruff format .
 
 .PHONY: bench
-bench: setup  ## Measure: training, encoder, retrieval, service; each against a plain version.
+bench: setup  ## Measure all, beside plain versions and, of the service, other serving stacks.
 	for file in tests/bench/bench_*.py; do $(BIN)/python $$file || exit; done
 
 .PHONY: contract

@@ -1,172 +1,161 @@
-"""The service over HTTP, closed loop, against a plain and a bare endpoint in the same run.
+"""The service over HTTP, beside our core, a plain and a bare endpoint, and other serving stacks.
 
-    python tests/bench/bench_service.py [--quick] [--json]
+    python tests/bench/bench_service.py [--only SECTION …] [--dataset DATASET] [--rounds N]
+        [--peers [NAME …]] [--peer-cores CORE …] [--peers-venv FOLDER] [--out docs]
+        [--quick] [--json]
 
-Every server answers the same requests from the same bundle on the same uvicorn; the load comes
-from one more process on the same machine, which takes its share of the cores. With the cache off
-many different requests are sent in turn; the hits are a few requests, all asked before.
-The bare endpoint returns the bytes of one of the service's answers.
+Every server answers the same requests from the same bundle in two processes; the load comes from
+one more process on the same machine, whose share of a core is told. What is compared is loaded by
+turns in several rounds, so that a busy moment of the machine meets all, and a ratio is the median
+over the rounds of ratios within a round.
 
-The servers run side by side and are loaded one at a time, by turns in several rounds, so that a
-busy moment of the machine meets all of them; the spread of the rounds' ratios tells how far to
-trust a ratio.
+Peers are installed into a virtual environment of their own (``--peers-venv``); one that cannot be
+installed or does not start is named with its reason, and the others are measured.
 """
 
-import statistics
+import argparse
+import shlex
+import sys
 import tempfile
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
-from tests.bench.load import Outcome
-from tests.bench.measuring import (
-    Row,
-    Table,
-    Times,
-    parse_options,
-    show,
-    summarise,
-    use_one_thread,
-)
-from tests.bench.servers import Address, load, running_app, running_service
-from tests.bench.service_work import K, Work, prepare_work
+from tests.bench.docs_section import to_section, write_section
+from tests.bench.findings import Findings
+from tests.bench.measuring import Table, describe_machine, make_parser, show, use_one_thread
+from tests.bench.peers.catalogue import NAMES
+from tests.bench.prepared_log import prepare_log
+from tests.bench.processes import end_on_sigterm
+from tests.bench.scenarios.scale import FULL, QUICK, Scale
+from tests.bench.service_work import Work, prepare_work
 
-PLAIN = "plain"
-MOST_REQUESTS = 200_000
-WARM_UP_SECONDS = 30.0  # at most
+if TYPE_CHECKING:
+    from tests.bench.scenarios.stacks import Stack
 
-
-class Size(NamedTuple):
-    """How much is measured; ``seconds`` is that of one load in one round."""
-
-    n_items: int
-    workers: tuple[int, ...]
-    connections: tuple[int, ...]
-    rounds: int
-    seconds: float
-    n_bodies: int
-    n_hits: int
-
-
-FULL = Size(20_000, (1, 2), (1, 16), 5, 1.0, 2000, 64)
-QUICK = Size(500, (1,), (4,), 1, 0.3, 50, 10)
-
-
-class Contestant(NamedTuple):
-    """A server to start, and what to ask it."""
-
-    name: str
-    server: AbstractContextManager[Address]
-    bodies: list[str]
+SECTIONS = ("generator", "cores", "stacks", "workers", "open-loop", "catalogs")
+THREADS = "one thread in every process, load from one more process"
+DOCS_FILE, PLOT_FILE, MARK = "benchmarks.md", "service.svg", "service"
 
 
 def main() -> None:
-    """Start one server after the other, load each, print them all."""
-    options = parse_options("Measure the service against a plain and a bare FastAPI endpoint.")
+    """Measure what was asked for, and print or write it."""
+    options = parse_arguments()
     use_one_thread()
-    size = QUICK if options.quick else FULL
-    rows: list[Row] = []
-    with tempfile.TemporaryDirectory() as folder:
+    end_on_sigterm()
+    scale = QUICK if options.quick else FULL
+    scale = scale._replace(rounds=options.rounds or scale.rounds)
+    with tempfile.TemporaryDirectory(prefix="bench") as name:
+        folder = Path(name)
+        dataset = options.dataset or prepare_log(folder / "log", planted=options.quick)
         work = prepare_work(
-            Path(folder), n_items=size.n_items, n_bodies=size.n_bodies, n_hits=size.n_hits
+            folder / "work",
+            dataset,
+            n_items=scale.n_items,
+            n_bodies=scale.n_bodies,
+            n_hits=scale.n_hits,
         )
-        for workers in size.workers:
-            rows += measure(contestants(work, workers), workers, size)
-    title = (
-        f"{size.n_items:,} items, k = {K}, L = 50, d = 64, top 100, Flat; {size.rounds} rounds of "
-        f"{size.seconds:g} s; milliseconds; ratio = requests/s against plain with as many workers "
-        "and connections, median of the rounds (least to largest)"
+        findings = measure(work, scale, options)
+    tables = findings.tables
+    if findings.promises:
+        title = "Ratios in this run: the median of the rounds, the least and the largest"
+        tables.append(Table(title, [promise.to_row() for promise in findings.promises]))
+    if options.out is not None:
+        write_docs(options.out, findings, tables)
+    show("Service", tables, threads=THREADS, options=options)
+    for note in findings.notes:
+        print(note, file=sys.stderr)
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Parse the command line."""
+    parser = make_parser("Measure the service beside plain and bare endpoints and other stacks.")
+    parser.add_argument("--only", nargs="+", choices=SECTIONS, default=SECTIONS, metavar="SECTION")
+    parser.add_argument("--dataset", type=Path, help="what `python -m model prepare` wrote")
+    parser.add_argument("--rounds", type=int, help="turns of every contestant")
+    parser.add_argument(
+        "--peers",
+        nargs="*",
+        choices=NAMES,
+        metavar="NAME",
+        help=f"other stacks to load: {', '.join(NAMES)} (default: all, with --quick none)",
     )
-    threads = "one thread per worker, load from one more process"
-    show("Service", [Table(title, rows)], threads=threads, options=options)
+    parser.add_argument(
+        "--peer-cores",
+        nargs="+",
+        choices=("plain", "ours"),
+        default=["plain"],
+        metavar="CORE",
+        help="what peers compute with: plain, ours (default: plain)",
+    )
+    parser.add_argument("--peers-venv", type=Path, help="virtual environment of the peers")
+    parser.add_argument("--out", type=Path, metavar="docs", help="write tables and plot there")
+    options = parser.parse_args()
+    if options.peers is None:
+        options.peers = () if options.quick else NAMES
+    return options
 
 
-def contestants(work: Work, workers: int) -> list[Contestant]:
-    """Return the servers to start, with so many workers each."""
-    from tests.bench.plain_service import ANSWER_VARIABLE, BUNDLE_VARIABLE
+def measure(work: Work, scale: Scale, options: argparse.Namespace) -> Findings:
+    """Run the sections that were asked for, in their order."""
+    # Late: they import NumPy and Faiss, whose threads are set by then.
+    from tests.bench.scenarios.catalogs import compare_catalogs
+    from tests.bench.scenarios.comparison import compare_stacks
+    from tests.bench.scenarios.cores import measure_cores
+    from tests.bench.scenarios.generator import measure_generator
+    from tests.bench.scenarios.open_loop import measure_open_loop
+    from tests.bench.scenarios.stacks import own_stacks
+    from tests.bench.scenarios.workers import compare_workers
 
-    folder, bodies = work.folder, work.bodies
-    plain = {BUNDLE_VARIABLE: str(work.bundle)}
-    bare = {ANSWER_VARIABLE: str(folder / "answer.json")}
-    registry = folder / "registry"
-    plain_log, bare_log = folder / f"plain-{workers}.log", folder / f"bare-{workers}.log"
-    return [
-        Contestant(PLAIN, running_app("create_plain", plain_log, workers=workers, **plain), bodies),
-        Contestant("bare", running_app("create_bare", bare_log, workers=workers, **bare), bodies),
-        Contestant(
-            "ours, cache off", running_service(registry, workers=workers, cache=False), bodies
-        ),
-        Contestant(
-            "ours, cache hits", running_service(registry, workers=workers, cache=True), work.hits
-        ),
-    ]
+    findings = Findings()
 
+    def stacks(work: Work, scale: Scale) -> Findings:
+        peers = installed_peers(work, options, findings.notes) if options.peers else []
+        return compare_stacks(work, scale, own_stacks(work) + peers)
 
-def measure(contestants: list[Contestant], workers: int, size: Size) -> list[Row]:
-    """Start the servers and load them by turns; return one row for each and each load."""
-    outcomes: dict[tuple[str, int], list[Outcome]] = {}
-    with ExitStack() as running:
-        addresses = {each.name: running.enter_context(each.server) for each in contestants}
-        for each in contestants:
-            warm_up(addresses[each.name], each.bodies, 2 * workers, 2 * size.n_hits)
-        for _ in range(size.rounds):
-            for connections in size.connections:
-                for each in contestants:
-                    outcome = load(
-                        addresses[each.name],
-                        each.bodies,
-                        connections=connections,
-                        seconds=size.seconds,
-                        requests=MOST_REQUESTS,
-                    )
-                    outcomes.setdefault((each.name, connections), []).append(outcome)
-    return [
-        to_row(name, workers, connections, rounds, outcomes[PLAIN, connections])
-        for (name, connections), rounds in outcomes.items()
-    ]
-
-
-def warm_up(address: Address, bodies: list[str], loads: int, requests: int) -> None:
-    """Send some requests, each time on new connections.
-
-    These reach different workers, and each worker has a cache of its own to fill.
-    """
-    for _ in range(loads):
-        load(address, bodies, connections=8, seconds=WARM_UP_SECONDS, requests=requests)
-
-
-def to_row(
-    name: str, workers: int, connections: int, rounds: list[Outcome], plain: list[Outcome]
-) -> Row:
-    """Put the rounds of one server together; the ratios are between loads of the same round.
-
-    Raises:
-        ValueError: The plain server answered nothing in a round.
-    """
-    if not all(outcome.latencies for outcome in plain):
-        raise ValueError("the plain server answered nothing, so there is nothing to compare with")
-    latencies = [value for outcome in rounds for value in outcome.latencies]
-    times = summarise(latencies) if latencies else Times(0.0, 0.0)
-    ratios = [speed(one) / speed(other) for one, other in zip(rounds, plain, strict=True)]
-    return {
-        "server": name,
-        "workers": workers,
-        "connections": connections,
-        "requests/s": statistics.median(speed(outcome) for outcome in rounds),
-        "p50": times.median,
-        "p99": times.p99,
-        "errors": sum(outcome.errors for outcome in rounds),
-        "from cache": sum(outcome.cached for outcome in rounds) / max(1, len(latencies)),
-        "answer bytes": rounds[-1].answer_bytes,
-        "ratio to plain": statistics.median(ratios),
-        "least": min(ratios),
-        "largest": max(ratios),
+    sections: dict[str, Callable[[Work, Scale], Findings]] = {
+        "generator": measure_generator,
+        "cores": measure_cores,
+        "stacks": stacks,
+        "workers": compare_workers,
+        "open-loop": measure_open_loop,
+        "catalogs": compare_catalogs,
     }
+    for name in SECTIONS:
+        if name in options.only:
+            findings.add(sections[name](work, scale))
+    return findings
 
 
-def speed(outcome: Outcome) -> float:
-    """Return answers per second."""
-    return len(outcome.latencies) / outcome.seconds
+def installed_peers(work: Work, options: argparse.Namespace, notes: list[str]) -> list["Stack"]:
+    """Install what is missing; return the peers that can be run, and note the others."""
+    from tests.bench.peers.environment import DEFAULT_FOLDER, CannotInstallError, prepare
+    from tests.bench.scenarios.stacks import peer_stacks
+
+    venv = (options.peers_venv or DEFAULT_FOLDER).expanduser().absolute()
+    try:
+        problems = prepare(venv)
+    except CannotInstallError as error:
+        notes.append(f"no peers: {error}")
+        return []
+    notes += [f"{pin} cannot be installed: {problem}" for pin, problem in problems.items()]
+    return peer_stacks(work, venv, options.peers, cores=options.peer_cores, without=set(problems))
+
+
+def write_docs(folder: Path, findings: Findings, tables: list[Table]) -> None:
+    """Write tables and plot into the documentation."""
+    from tests.bench.service_plot import draw
+
+    if findings.curves:
+        (folder / PLOT_FILE).write_text(draw(findings.curves))
+    text = to_section(
+        tables,
+        findings.notes,
+        machine=f"{describe_machine()}; {THREADS}",
+        command=shlex.join(["python", "tests/bench/bench_service.py", *sys.argv[1:]]),
+        plot=PLOT_FILE if findings.curves else "",
+    )
+    write_section(folder / DOCS_FILE, MARK, text)
 
 
 if __name__ == "__main__":
