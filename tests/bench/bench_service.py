@@ -57,9 +57,11 @@ def main() -> None:
         )
         findings = measure(work, scale, options)
     tables = findings.tables
-    if findings.promises:
+    # What met nothing but failures has no ratio to anything; its failures stand in the tables.
+    ratios = [promise.to_row() for promise in findings.promises if promise.values]
+    if ratios:
         title = "Ratios in this run: the median of the rounds, the least and the largest"
-        tables.append(Table(title, [promise.to_row() for promise in findings.promises]))
+        tables.append(Table(title, ratios))
     if options.out is not None:
         write_docs(options.out, findings, tables)
     show("Service", tables, threads=THREADS, options=options)
@@ -130,7 +132,7 @@ def measure(work: Work, scale: Scale, options: argparse.Namespace) -> Findings:
 def installed_peers(work: Work, options: argparse.Namespace, notes: list[str]) -> list["Stack"]:
     """Install what is missing; return the peers that can be run, and note the others."""
     from tests.bench.peers.environment import DEFAULT_FOLDER, CannotInstallError, prepare
-    from tests.bench.scenarios.stacks import peer_stacks
+    from tests.bench.scenarios.peer_stacks import peer_stacks
 
     venv = (options.peers_venv or DEFAULT_FOLDER).expanduser().absolute()
     try:

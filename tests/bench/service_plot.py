@@ -22,7 +22,7 @@ PANEL_WIDTH, PANEL_HEIGHT = 400, 300
 LEFT, TOP, GAP = 60, 40, 70
 LEGEND_ROW = 20
 LEGEND_COLUMNS = 2
-WIDTH = LEFT + 2 * PANEL_WIDTH + GAP + 20
+WIDTH = LEFT + 2 * PANEL_WIDTH + GAP + 40  # half of the last number stands beyond the axis
 
 Points = Sequence[tuple[float, float]]
 

@@ -6,6 +6,7 @@ same NumPy, torch and Faiss.
 """
 
 import hashlib
+import os
 import subprocess
 import sys
 import tomllib
@@ -22,6 +23,7 @@ PINS = (
     "ray[serve]==2.60.0",
 )
 DEFAULT_FOLDER = Path("~/.cache/opal-match/bench-peers")
+TORCH_VARIABLE = "TORCH_INDEX_URL"
 _MARK = "installed"
 
 
@@ -46,7 +48,8 @@ def prepare(folder: Path) -> dict[str, str]:
     if mark.exists() and mark.read_text() == digest:
         return {}
     # What is there for other pins stays: pip changes what differs.
-    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    if problem := _run([sys.executable, "-m", "venv", str(folder)]) or _install_torch(folder):
+        raise CannotInstallError(problem)
     if _install(folder, [*project_pins(), *PINS]) is None:
         mark.write_text(digest)
         return {}
@@ -70,13 +73,23 @@ def project_pins() -> list[str]:
     return required
 
 
+def _install_torch(folder: Path) -> str | None:
+    """Install torch from an index with CPU builds, where one is named as for ``make setup``."""
+    url = os.environ.get(TORCH_VARIABLE)
+    torch = [pin for pin in project_pins() if pin.startswith("torch=")]
+    return _install(folder, ["--index-url", url, *torch]) if url else None
+
+
 def _install(folder: Path, requirements: list[str]) -> str | None:
     """Install together; return None, or the last of what pip said."""
     pip = [program(folder, "python"), "-m", "pip", "--disable-pip-version-check"]
-    done = subprocess.run(
-        [*pip, "install", "--quiet", *requirements], capture_output=True, text=True, check=False
-    )
+    return _run([*pip, "install", "--quiet", *requirements])
+
+
+def _run(command: list[str]) -> str | None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode == 0:
         return None
-    errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
-    return (errors or done.stderr.splitlines() or ["pip failed"])[-1][:200]
+    lines = done.stderr.splitlines()
+    errors = [line for line in lines if line.startswith("ERROR")]
+    return (errors or lines or [f"{command[0]} failed"])[-1][:200]

@@ -4,34 +4,34 @@ Each is started for its turn and ended after it: some use the processor while no
 """
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.bench.load_plan import Plan
 from tests.bench.outcome import Outcome
-from tests.bench.peers.catalogue import PEERS, Peer
 from tests.bench.peers.core import BUNDLE_VARIABLE, CORE_VARIABLE, OURS, PLAIN, WORKERS
 from tests.bench.plain_service import ANSWER_VARIABLE
 from tests.bench.scenarios.scale import Scale
 from tests.bench.servers import (
-    HOST,
     Address,
     DidNotStartError,
     load,
     running_app,
-    running_server,
     running_service,
 )
 from tests.bench.service_work import Work
-from tests.redis_server import RedisServer, free_port
+from tests.redis_server import RedisServer
 
 PLAIN_FASTAPI = "plain FastAPI, sync endpoint, pydantic"
 BARE = "bare FastAPI endpoint"
 CACHE_OFF = "OPAL Match, cache off"
 HITS = "OPAL Match, cache hits in process"
 REDIS_HITS = "OPAL Match, cache hits from Redis"
+
+Starting = Callable[[Path], AbstractContextManager[Address]]
+"""Starts a server, given a folder for its own files."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Stack:
     Attributes:
         name: In tables.
         core: What computes: plain, ours, or nothing.
-        server: Starts it, given a folder for its own files.
+        server: Starts it.
         bodies: What it is asked.
         warm_up_requests: Sent before; 0: as many as there is time for.
         is_rival: Somebody else's: what our service is to be ahead of.
@@ -49,7 +49,7 @@ class Stack:
 
     name: str
     core: str
-    server: Callable[[Path], AbstractContextManager[Address]]
+    server: Starting
     bodies: list[str]
     warm_up_requests: int = 0
     is_rival: bool = False
@@ -125,7 +125,9 @@ def own_stacks(work: Work) -> list[Stack]:
     plain = {BUNDLE_VARIABLE: str(work.bundle), CORE_VARIABLE: PLAIN}
     bare = {ANSWER_VARIABLE: str(work.answer)}
 
-    def app(factory: str, variables: dict[str, str]) -> Callable[[Path], AbstractContextManager]:  # type: ignore[type-arg]
+    def app(
+        factory: str, variables: dict[str, str]
+    ) -> Callable[[Path], AbstractContextManager[Address]]:
         return lambda folder: running_app(factory, folder / "log", workers=WORKERS, **variables)
 
     return [
@@ -145,9 +147,7 @@ def own_stacks(work: Work) -> list[Stack]:
     ]
 
 
-def service(
-    registry: Path, workers: int, *, cache_ttl: int = 0
-) -> Callable[[Path], AbstractContextManager[Address]]:
+def service(registry: Path, workers: int, *, cache_ttl: int = 0) -> Starting:
     """Return what starts the service without Redis."""
     return lambda _: running_service(registry, workers=workers, cache_ttl=cache_ttl)
 
@@ -163,45 +163,3 @@ def _with_redis(registry: Path) -> Iterator[Address]:
                 registry, workers=WORKERS, cache_ttl=300, cache_memory_mb=1, redis_url=redis.url
             )
         )
-
-
-def peer_stacks(
-    work: Work, venv: Path, names: Sequence[str], *, cores: Sequence[str], without: set[str]
-) -> list[Stack]:
-    """Return peers on each of the cores.
-
-    Args:
-        work: What they serve, and are asked.
-        venv: Where they are installed.
-        names: Of those that are wanted.
-        cores: plain, ours.
-        without: Requirements that could not be installed.
-    """
-    return [
-        peer_stack(work, venv, peer, core)
-        for core in cores
-        for peer in PEERS
-        if peer.name in names and not any(each.startswith(peer.needs) for each in without)
-    ]
-
-
-def peer_stack(work: Work, venv: Path, peer: Peer, core: str) -> Stack:
-    """Return a peer on a core."""
-    bodies = [peer.wrap(body) for body in work.bodies]
-
-    def server(folder: Path) -> AbstractContextManager[Address]:
-        port = free_port()
-        return running_server(
-            peer.command(venv, port, folder),
-            folder / "log",
-            (HOST, port),
-            trial=Plan(HOST, port, bodies[:1], 1.0, 1),
-            variables={
-                **peer.variables,
-                BUNDLE_VARIABLE: str(work.bundle),
-                CORE_VARIABLE: core,
-                "TMPDIR": str(folder),
-            },
-        )
-
-    return Stack(peer.title, core, server, bodies, is_rival=True)
