@@ -22,6 +22,7 @@ from tests.bench.synthetic import MAX_LEN
 from tests.bundles import write_random_encoder, write_run
 
 EVOLUTION = 0.02
+_BUILD_THREADS = 2
 _TUNING_HISTORIES = 300  # for the build: probes, and what the index is tuned on
 
 
@@ -71,7 +72,7 @@ def make_learned_bundle(
         "history", [each.tolist() for each in histories[n_histories:]], dtype=pl.List(pl.Int32)
     )
     tuning.to_frame().write_parquet(run / HISTORIES_FILE)
-    built = build_bundle(run, folder / f"bundle-{name}", kind="auto")
+    built = build_bundle(run, folder / f"bundle-{name}", kind="auto", threads=_BUILD_THREADS)
     return LearnedBundle(built.path, histories[:n_histories])
 
 

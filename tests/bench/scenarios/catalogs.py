@@ -32,7 +32,7 @@ def compare_catalogs(work: Work, scale: Scale) -> Findings:
         {
             "items": n_items,
             "index": index_of(each),
-            "recall@100": measure_recall(each)[OURS],
+            "recall@100": measure_recall(each, (OURS,))[OURS],
             **load_row(loads.of(str(n_items), scale.busy)),
         }
         for n_items, each in works.items()

@@ -1,6 +1,7 @@
 """The cores without HTTP: ours and the plain one, alone and two processes side by side."""
 
 import statistics
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
     from index.bundle import Bundle
 
 WANTED = 2.0
-MEASURED_USERS = 200
+MEASURED_USERS = 100
+TOP_K = 100
 
 
 def measure_cores(work: Work, scale: Scale) -> Findings:
@@ -32,7 +34,7 @@ def measure_cores(work: Work, scale: Scale) -> Findings:
                 for (core, n), running in processes.items():
                     found = running.speed(batch=batch, seconds=scale.seconds)
                     speeds.setdefault((core, n, batch), []).append(found)
-    recalls = measure_recall(work)
+    recalls = measure_recall(work, (OURS, PLAIN))
     rows: list[Row] = [
         {
             "core": core,
@@ -73,7 +75,7 @@ def index_of(work: Work) -> str:
     return f"{index.kind}{f' ({point})' if point else ''}"
 
 
-def measure_recall(work: Work) -> dict[str, float]:
+def measure_recall(work: Work, cores: Sequence[str]) -> dict[str, float]:
     """Return the share of the exact top 100 in the answers of each core."""
     import orjson
 
@@ -84,25 +86,34 @@ def measure_recall(work: Work) -> dict[str, float]:
 
     bundle = open_bundle(work.bundle)
     requests = [orjson.loads(body) for body in work.bodies[:MEASURED_USERS]]
-    queries = [Query(history=tuple(each["interactions"]), top_k=each["top_k"]) for each in requests]
-    exact = [exact_ids(bundle, query.history, query.top_k) for query in queries]
-    plain = PlainCore(work.bundle).answers([list(each.history) for each in queries], 100)
-    ours = [orjson.loads(each) for each in answers(bundle, queries)]
+    histories = [each["interactions"] for each in requests]
+    exact = exact_ids(bundle, histories, TOP_K)
+    found = {}
+    if OURS in cores:
+        queries = [Query(history=tuple(each), top_k=TOP_K) for each in histories]
+        found[OURS] = [orjson.loads(each) for each in answers(bundle, queries)]
+    if PLAIN in cores:
+        found[PLAIN] = PlainCore(work.bundle).answers(histories, TOP_K)
     return {
         core: statistics.mean(
             len({each["item_id"] for each in answer["candidates"]} & truth) / len(truth)
-            for answer, truth in zip(found, exact, strict=True)
+            for answer, truth in zip(answered, exact, strict=True)
         )
-        for core, found in ((OURS, ours), (PLAIN, plain))
+        for core, answered in found.items()
     }
 
 
-def exact_ids(bundle: "Bundle", history: tuple[str, ...], top_k: int) -> set[str]:
-    """Return the best items by all scores in double precision."""
+def exact_ids(bundle: "Bundle", histories: Sequence[list[str]], top_k: int) -> list[set[str]]:
+    """Return the best items of each user by all scores in double precision."""
     import numpy as np
 
-    rows = bundle.catalog.rows_of(history)
-    interests = bundle.encoder.encode(rows).vectors.astype(np.float64)
-    scores = (bundle.encoder.item_vectors.astype(np.float64) @ interests.T).max(axis=1)
-    scores[rows] = -np.inf
-    return set(bundle.catalog.ids_of(np.argsort(-scores, kind="stable")[:top_k]))
+    vectors = bundle.encoder.item_vectors.astype(np.float64)
+    found = []
+    for history in histories:
+        rows = bundle.catalog.rows_of(history)
+        interests = bundle.encoder.encode(rows[rows >= 0]).vectors
+        scores = (vectors @ interests.T.astype(np.float64)).max(axis=1)
+        scores[rows[rows >= 0]] = -np.inf
+        best = np.argpartition(-scores, top_k - 1)[:top_k]
+        found.append(set(bundle.catalog.ids_of(best)))
+    return found

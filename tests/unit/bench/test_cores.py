@@ -89,8 +89,7 @@ def test_the_plain_core_finds_what_is_exact(
 ) -> None:
     found = PlainCore(learned.path).answers(histories, TOP_K)
 
-    for history, answer in zip(histories, found, strict=True):
-        exact = exact_ids(bundle, tuple(history), TOP_K)
+    for exact, answer in zip(exact_ids(bundle, histories, TOP_K), found, strict=True):
         assert len(exact & {each["item_id"] for each in answer["candidates"]}) >= TOP_K - 1
 
 
