@@ -139,20 +139,16 @@ class Retriever:
         return found
 
     async def _compute(self, bundle: Bundle, query: Query, deadline: float | None) -> _Computed:
-        epoch, result, stored = await self.queue.run(
-            lambda: self._match_and_serialise(bundle, query), deadline=deadline
-        )
+        epoch, result = await self.queue.run(lambda: self._match(bundle, query), deadline=deadline)
         self.metrics.interactions.labels("true").inc(result.known_items)
-        self.metrics.interactions.labels("false").inc(result.answer["unknown_items"])
+        self.metrics.interactions.labels("false").inc(result.unknown_items)
         if result.is_fallback:
-            return _Computed(epoch, Found("fallback", stored))
+            return _Computed(epoch, Found("fallback", result.stored))
         self.metrics.interests_in_use.observe(result.interests_in_use)
-        return _Computed(epoch, Found("model", stored))
+        return _Computed(epoch, Found("model", result.stored))
 
-    def _match_and_serialise(self, bundle: Bundle, query: Query) -> tuple[str, Match, bytes]:
+    def _match(self, bundle: Bundle, query: Query) -> tuple[str, Match]:
         # Asked for when the work begins: what waits in the queue must not serve what was taken
         # down meanwhile.
         epoch, withheld = self.live.takedowns.on(bundle)
-        result = match(bundle, query, withheld=withheld, stage=self.metrics.stage)
-        with self.metrics.stage("serialise"):
-            return epoch, result, orjson.dumps(result.answer)
+        return epoch, match(bundle, query, withheld=withheld, stage=self.metrics.stage)
