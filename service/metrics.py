@@ -6,8 +6,7 @@ worker writes its values to files there and any worker answers for all of them.
 
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -25,15 +24,38 @@ BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
+class Stage:
+    """Measures what happens within it.
+
+    Args:
+        seconds: Told how long it took.
+    """
+
+    __slots__ = ("_began", "_seconds")
+
+    def __init__(self, seconds: Histogram) -> None:
+        self._seconds = seconds
+
+    def __enter__(self) -> None:
+        """Begin."""
+        self._began = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        """End, whether it succeeded or not."""
+        self._seconds.observe(time.perf_counter() - self._began)
+
+
 class Metrics:
     """The metrics of one worker.
 
     Attributes:
         requests: Requests answered, by route template, method and status.
         request_seconds: How long they took in the worker, by route template.
-        stage_seconds: The same by stage of a match: validate, cache, encode, search (with the
-            merge over interests and the filters), rank, serialise.
+        stage_seconds: The same by stage of a match: validate and cache of each request; encode,
+            search (with the merge over interests and the filters), rank and serialise of each
+            micro-batch.
         batch_size: Requests in a ``POST /match/batch``.
+        micro_batch_size: Match requests that a worker computed together.
         answers: Match answers by source: model, cache, fallback.
         interactions: Interactions received that the bundle knows or does not know.
         interests_in_use: Interests that hold at least one interaction, per computed answer.
@@ -59,6 +81,8 @@ class Metrics:
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self._registry = registry or CollectorRegistry()
         self._shown: tuple[str, str, str] | None = None
+        self._seconds_of_stage: dict[str, Histogram] = {}
+        self._series_of_request: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self._define_requests(self._registry)
         self._define_matching(self._registry)
         self._define_cache(self._registry)
@@ -86,9 +110,16 @@ class Metrics:
     def _define_matching(self, to: CollectorRegistry) -> None:
         self.stage_seconds = Histogram(
             "opal_stage_seconds",
-            "Seconds per stage of a match; search includes the merge over interests",
+            "Seconds per stage: validate and cache per request; encode, search (with the merge "
+            "over interests), rank and serialise per micro-batch",
             ["stage"],
             buckets=LATENCY_BUCKETS,
+            registry=to,
+        )
+        self.micro_batch_size = Histogram(
+            "opal_micro_batch_size",
+            "Match requests that a worker computed together",
+            buckets=BATCH_BUCKETS,
             registry=to,
         )
         self.answers = Counter("opal_answers", "Match answers by source", ["source"], registry=to)
@@ -106,7 +137,7 @@ class Metrics:
         )
         self.pending = Gauge(
             "opal_pending",
-            "Computations that wait or run",
+            "Computations that wait or run, when the last of them began",
             multiprocess_mode="livesum",
             registry=to,
         )
@@ -179,14 +210,46 @@ class Metrics:
             registry=to,
         )
 
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
+    def stage(self, name: str) -> "Stage":
         """Measure one stage of a match."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.stage_seconds.labels(name).observe(time.perf_counter() - start)
+        seconds = self._seconds_of_stage.get(name)
+        if seconds is None:
+            seconds = self._seconds_of_stage[name] = self.stage_seconds.labels(name)
+        return Stage(seconds)
+
+    def note_request(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count a request that was answered.
+
+        Args:
+            method: One of a few, so that callers cannot make up series.
+            route: Template of its path.
+            status: Of the answer.
+            seconds: How long it took in the worker.
+        """
+        key = (method, route, status)
+        series = self._series_of_request.get(key)
+        if series is None:
+            # ``labels`` takes as long as the counting itself.
+            series = self.requests.labels(*key), self.request_seconds.labels(route)
+            self._series_of_request[key] = series
+        counter, histogram = series
+        counter.inc()
+        histogram.observe(seconds)
+
+    def note_matches(
+        self, *, known_items: int, unknown_items: int, interests_in_use: Iterable[int]
+    ) -> None:
+        """Count what a micro-batch of match requests held.
+
+        Args:
+            known_items: Interactions with items that the bundle knows.
+            unknown_items: The others.
+            interests_in_use: Interests that hold something, of each user with any known item.
+        """
+        self.interactions.labels("true").inc(known_items)
+        self.interactions.labels("false").inc(unknown_items)
+        for count in interests_in_use:
+            self.interests_in_use.observe(count)
 
     def note_bundle(
         self, *, version: str, model: str, index_kind: str, created: float, items: int

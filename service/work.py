@@ -15,6 +15,8 @@ from service.problems import DeadlinePassed, Overloaded
 
 Result = TypeVar("Result")
 
+DEADLINE_PASSED = "X-Timeout-Ms passed while the request waited; nothing was done"
+
 
 class WorkQueue:
     """Runs computations in one thread and refuses those that would wait too long.
@@ -30,6 +32,11 @@ class WorkQueue:
         self._pending = 0
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="opal-work")
 
+    @property
+    def is_full(self) -> bool:
+        """Whether the next computation will be refused."""
+        return self._pending >= self._max_pending
+
     async def run(self, work: Callable[[], Result], *, deadline: float | None = None) -> Result:
         """Run ``work`` in the thread when its turn comes.
 
@@ -41,30 +48,49 @@ class WorkQueue:
             Overloaded: The queue is full.
             DeadlinePassed: The deadline passed before the work began.
         """
-        if self._pending >= self._max_pending:
-            self._metrics.shed.labels("overload").inc()
-            raise Overloaded(
-                f"{self._pending} computations wait already; try again in a second, elsewhere if "
-                "you can"
-            )
-        self._change_pending(+1)
+        self.take_place()
+        self.show_pending()
         try:
             return await asyncio.get_running_loop().run_in_executor(
                 self._executor, self._run_in_time, work, deadline
             )
         finally:
-            self._change_pending(-1)
+            self.give_place()
+
+    def take_place(self) -> None:
+        """Take one of the places for computations that wait or run, until ``give_place``.
+
+        Raises:
+            Overloaded: There is none.
+        """
+        if self.is_full:
+            self._metrics.shed.labels("overload").inc()
+            raise Overloaded(
+                f"{self._pending} computations wait already; try again in a second, elsewhere if "
+                "you can"
+            )
+        self._pending += 1
+
+    def give_place(self) -> None:
+        """Give it back."""
+        self._pending -= 1
+        if self._pending == 0:
+            self.show_pending()
+
+    def show_pending(self) -> None:
+        """Tell the metrics how many places are taken; for whoever starts a computation."""
+        self._metrics.pending.set(self._pending)
+
+    def submit(self, work: Callable[[], None]) -> None:
+        """Run ``work``, which raises nothing, in the thread; whoever waits for it has a place."""
+        self._executor.submit(work)
 
     def close(self) -> None:
         """Wait for the computation that runs and refuse all others."""
         self._executor.shutdown(cancel_futures=True)
 
-    def _change_pending(self, by: int) -> None:
-        self._pending += by
-        self._metrics.pending.inc(by)
-
     def _run_in_time(self, work: Callable[[], Result], deadline: float | None) -> Result:
         if deadline is not None and time.monotonic() >= deadline:
             self._metrics.shed.labels("deadline").inc()
-            raise DeadlinePassed("X-Timeout-Ms passed while the request waited; nothing was done")
+            raise DeadlinePassed(DEADLINE_PASSED)
         return work()

@@ -5,13 +5,11 @@ The one place that knows how it is called; every benchmark of it goes through he
 
 from collections.abc import Sequence
 
-import orjson
-
 from index.bundle import Bundle
-from service.matching import match
+from service.matching import match_together
 from service.query import Query
 
 
 def answers(bundle: Bundle, queries: Sequence[Query]) -> list[bytes]:
     """Answer queries together; each as JSON (``service.answers.StoredAnswer``)."""
-    return [orjson.dumps(match(bundle, query).answer) for query in queries]
+    return [match.stored for match in match_together(bundle, queries)]
