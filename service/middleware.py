@@ -1,5 +1,6 @@
 """What every request passes: an id, a measurement, a limit on its body. Plain ASGI."""
 
+import asyncio
 import logging
 import random
 import re
@@ -18,7 +19,10 @@ _ACCEPTED_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
 
 CLIENT_CLOSED = 499
-"""Counted, as by nginx, for a caller that hung up before its request was read."""
+"""Counted, as by nginx, for a caller that hung up before it was answered."""
+
+HUNG_UP = "hung_up"
+"""In a request's state: ``protocol`` cancelled it, because its caller is gone."""
 
 _logger = logging.getLogger(__name__)
 
@@ -47,7 +51,7 @@ class ObserveMiddleware:
             await self._app(scope, receive, send)
             return
         started = time.monotonic()
-        request_id = _request_id(scope)
+        request_id = request_id_of(scope)
         header = (b"x-request-id", request_id.encode())
         scope.setdefault("state", {}).update(request_id=request_id, started=started)
         status = 0
@@ -62,6 +66,11 @@ class ObserveMiddleware:
         token = logged_request_id.set(request_id)
         try:
             await self._app(scope, receive, send_observed)
+        except asyncio.CancelledError:
+            if HUNG_UP not in scope["state"]:
+                raise
+            status = status or CLIENT_CLOSED
+            _logger.debug("%s %s: the caller hung up", scope["method"], scope["path"])
         except ClientDisconnect:
             # Nobody is there to read an answer, and nothing failed here.
             status = status or CLIENT_CLOSED
@@ -92,7 +101,7 @@ class ObserveMiddleware:
         )
 
 
-def _request_id(scope: Scope) -> str:
+def request_id_of(scope: Scope) -> str:
     """Return the caller's id where it is sane, else a new one."""
     for name, value in scope["headers"]:
         if name == b"x-request-id":
