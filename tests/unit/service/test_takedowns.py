@@ -101,6 +101,22 @@ async def test_an_id_that_is_none_is_refused(service: InProcess, taken: str, sta
     assert problem["errors"][0]["path"] == "path.item_id"
 
 
+@pytest.mark.parametrize("taken", ["%ff", "%fe", "a%C3", "%ED%A0%80"])
+async def test_an_id_that_is_not_utf8_is_refused_and_not_taken_for_another(
+    service: InProcess, taken: str
+) -> None:
+    await put(service, "\ufffd")  # what such bytes would be read as
+    for method in ("PUT", "GET", "DELETE"):
+        problem = assert_problem(
+            await service.client.request(method, f"/admin/takedowns/{taken}"), 422
+        )
+        assert problem["errors"][0]["path"] == "path.item_id"
+        assert "UTF-8" in problem["detail"]
+
+    listed = assert_is(TakedownsAnswer, await service.client.get("/admin/takedowns"))
+    assert [each["item_id"] for each in listed["takedowns"]] == ["\ufffd"]
+
+
 @pytest.mark.parametrize("body", [{"reason": ""}, {"reason": "x" * 501}, {"nope": 1}, []])
 async def test_a_body_that_is_wrong_is_refused(service: InProcess, body: Any) -> None:
     assert_problem(await service.client.put(path_of("a"), json=body), 422)
