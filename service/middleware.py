@@ -11,11 +11,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.logs import request_id as logged_request_id
 from service.metrics import Metrics
-from service.problems import BodyTooLarge, ProblemError, problem_response
+from service.problems import METHODS, BodyTooLarge, ProblemError, problem_response
 
 _ACCEPTED_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
-# Any other name is counted as OTHER, so that callers cannot make up metric series.
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
 
 CLIENT_CLOSED = 499
 """Counted, as by nginx, for a caller that hung up before its request was read."""
@@ -78,7 +76,8 @@ class ObserveMiddleware:
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path_format", "unmatched")
-        method = scope["method"] if scope["method"] in _METHODS else "OTHER"
+        # Any other name is one, so that callers cannot make up metric series.
+        method = scope["method"] if scope["method"] in METHODS else "OTHER"
         self._metrics.requests.labels(method, route, status).inc()
         self._metrics.request_seconds.labels(route).observe(seconds)
         _logger.log(
