@@ -28,17 +28,11 @@ def remove_items(arguments: argparse.Namespace) -> Result:
 def _base(arguments: argparse.Namespace) -> Path:
     """Return the bundle to begin with: the one named, or CURRENT."""
     from index.registry import Registry
-    from model.errors import RegistryError
 
     if arguments.bundle is not None:
         return Path(arguments.bundle)
     registry = Registry(arguments.registry)
-    current = registry.current()
-    if current is None:
-        raise RegistryError(
-            f"{arguments.registry}: has no CURRENT to begin with; name a bundle with --bundle"
-        )
-    return registry.bundle_path(current)
+    return registry.bundle_path(registry.require_current(otherwise="name a bundle with --bundle"))
 
 
 def _summary(renewed: "Renewed") -> Result:

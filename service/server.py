@@ -153,12 +153,7 @@ def check_registry(path: Path) -> str:
             f"--registry {path}`, or start with --wait-for-bundle"
         )
     registry = Registry(path)
-    version = registry.current()
-    if version is None:
-        raise RegistryError(
-            f"{path}: has no CURRENT; `python -m index activate VERSION --registry {path}`, or "
-            "start with --wait-for-bundle"
-        )
+    version = registry.require_current(otherwise="start with --wait-for-bundle")
     return open_bundle(registry.bundle_path(version)).version
 
 

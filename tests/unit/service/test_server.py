@@ -62,7 +62,7 @@ def test_the_check_tells_what_is_missing(tmp_path: Path, bundle_path: Path) -> N
     with pytest.raises(RegistryError, match="no such folder"):
         check_registry(tmp_path / "none")
     version = Registry(tmp_path).publish(bundle_path, activate=False)
-    with pytest.raises(RegistryError, match="no CURRENT"):
+    with pytest.raises(RegistryError, match=r"no CURRENT; .*activate.*, or start with"):
         check_registry(tmp_path)
     Registry(tmp_path).activate(version)
     (Registry(tmp_path).bundle_path(version) / "popular.npy").write_bytes(b"")
