@@ -15,7 +15,10 @@ def add_items(arguments: argparse.Namespace) -> Result:
     """Make a bundle that holds new items too: vectors from items that they are like."""
     from index import renewal
 
-    return _summary(renewal.add_items(_base(arguments), arguments.items, arguments.out))
+    renewed = renewal.add_items(_base(arguments), arguments.items, arguments.out)
+    unknown = renewed.unknown_similar_to
+    named = {"count": len(unknown), "first": unknown[: renewal.NAMED]}
+    return _summary(renewed) | {"unknown_similar_to": named}
 
 
 def remove_items(arguments: argparse.Namespace) -> Result:

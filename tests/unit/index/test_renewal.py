@@ -193,6 +193,31 @@ def test_both_are_commands(base: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert "has no CURRENT" in capsys.readouterr().err
 
 
+def test_ids_that_nobody_knows_are_told(
+    base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    unknown = [f"nobody-{number}" for number in range(7)]
+    rows = [f"{each}-new,item-0001|{each}|nobody-0\n" for each in unknown]
+    items = table(tmp_path, "item_id,similar_to\n" + "".join(rows))
+    command = ["add-items", str(items), "--bundle", str(base), "--json", "--out"]
+
+    assert main([*command, str(tmp_path / "out")]) == 0
+
+    document = json.loads(capsys.readouterr().out)
+    assert document["unknown_similar_to"] == {"count": 7, "first": unknown[:5]}
+    assert (
+        "new.csv: 7 ids of similar_to are neither in the bundle nor here, and count for nothing: "
+        "'nobody-0', 'nobody-1', 'nobody-2', 'nobody-3', 'nobody-4' and 2 more"
+    ) in caplog.text
+
+    caplog.clear()
+    items.write_text("item_id,similar_to\nnew,item-0001\nother,new\n")
+    assert main([*command, str(tmp_path / "other")]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["unknown_similar_to"] == {"count": 0, "first": []}
+    assert "count for nothing" not in caplog.text
+
+
 def test_many_small_additions_take_no_more_of_the_answers_than_one_large_one(
     approximate: Path, tmp_path: Path
 ) -> None:
