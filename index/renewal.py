@@ -24,7 +24,7 @@ from model.arrays import Floats, Mask, Rows
 from model.errors import InputError
 from model.files import new_folder
 from model.inference import ENCODER_FILE, load_encoder
-from model.items import SIMILAR_TO, read_items
+from model.items import SIMILAR_TO, ListedId, read_items
 from model.run import write_encoder
 from model.tensor_files import map_tensors
 
@@ -110,7 +110,9 @@ def add_items(base: Path, items: Path, out: Path) -> Renewed:
     return Renewed(out, manifest, unknown)
 
 
-def remove_items(base: Path, item_ids: Sequence[str], out: Path) -> Renewed:
+def remove_items(
+    base: Path, item_ids: Sequence[str], out: Path, *, listed: Sequence[ListedId] = ()
+) -> Renewed:
     """Make a bundle without some items; a failure at any moment leaves nothing at ``out``.
 
     An item that is not there any more tells nothing of a user who had it, either. To keep that, and
@@ -120,18 +122,15 @@ def remove_items(base: Path, item_ids: Sequence[str], out: Path) -> Renewed:
         base: A bundle.
         item_ids: Which ones.
         out: The new bundle's folder, which must not exist.
+        listed: Others, which stand in a file.
 
     Raises:
         InputError: The bundle has no such item, or no other; or ``out`` exists.
         BundleError: ``base`` is damaged.
     """
     bundle = open_bundle(base)
-    rows = bundle.catalog.rows_of(item_ids)
-    if (rows < 0).any():
-        unknown = [each for each, row in zip(item_ids, rows.tolist(), strict=True) if row < 0]
-        raise InputError(f"{base}: has no item {some(unknown)}; leave them out")
     kept = np.ones(bundle.catalog.n_items, dtype=np.bool_)
-    kept[rows] = False
+    kept[_rows_to_remove(bundle, item_ids, listed)] = False
     if not kept.any():
         raise InputError(f"{base}: no item would be left")
     item_vectors = bundle.encoder.item_vectors[kept]
@@ -142,6 +141,22 @@ def remove_items(base: Path, item_ids: Sequence[str], out: Path) -> Renewed:
     histories = _histories_among(open_probes(base), kept)
     content = _Content(frame, item_vectors, index, histories)
     return Renewed(out, _write(bundle, out, content, removed=removed), [])
+
+
+def _rows_to_remove(bundle: Bundle, item_ids: Sequence[str], listed: Sequence[ListedId]) -> Rows:
+    """Look up items of the command line and of a file. Shape (n,), int64."""
+    rows = bundle.catalog.rows_of(item_ids)
+    if (rows < 0).any():
+        unknown = [each for each, row in zip(item_ids, rows.tolist(), strict=True) if row < 0]
+        raise InputError(f"{bundle.path}: has no item {some(unknown)}; leave them out")
+    listed_rows = bundle.catalog.rows_of([each.item_id for each in listed])
+    unlisted = [each for each, row in zip(listed, listed_rows.tolist(), strict=True) if row < 0]
+    if unlisted:
+        unknown = [each.item_id for each in unlisted]
+        raise InputError(
+            f"{unlisted[0].place()}: {bundle.path} has no item {some(unknown)}; leave them out"
+        )
+    return np.concatenate((rows, listed_rows))
 
 
 def _require_new(catalog: Catalog, item_ids: list[str], path: Path) -> None:

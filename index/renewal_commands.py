@@ -24,8 +24,13 @@ def add_items(arguments: argparse.Namespace) -> Result:
 def remove_items(arguments: argparse.Namespace) -> Result:
     """Make a bundle without some items."""
     from index import renewal
+    from model.items import read_item_ids
 
-    return _summary(renewal.remove_items(_base(arguments), arguments.item_ids, arguments.out))
+    file = arguments.items_file
+    listed = [] if file is None else read_item_ids(file)
+    return _summary(
+        renewal.remove_items(_base(arguments), arguments.item_ids, arguments.out, listed=listed)
+    )
 
 
 def _base(arguments: argparse.Namespace) -> Path:
@@ -70,11 +75,22 @@ def _add_add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_remove_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("item_ids", nargs="+", metavar="ITEM_ID", help="items to leave out")
+    parser.add_argument("item_ids", nargs="*", metavar="ITEM_ID", help="items to leave out")
+    parser.add_argument(
+        "--items-file",
+        type=Path,
+        metavar="PATH",
+        help="more of them: one id a line, or CSV or Parquet with a column item_id",
+    )
     _add_common_options(parser)
+
+
+def _object_to_remove(arguments: argparse.Namespace) -> str | None:
+    nothing = not arguments.item_ids and arguments.items_file is None
+    return "name items, or a file of them with --items-file" if nothing else None
 
 
 COMMANDS = {
     "add-items": Subcommand(add_items, _describe, _add_add_options),
-    "remove-items": Subcommand(remove_items, _describe, _add_remove_options),
+    "remove-items": Subcommand(remove_items, _describe, _add_remove_options, _object_to_remove),
 }

@@ -162,6 +162,29 @@ def test_items_that_are_not_there_cannot_be_removed(base: Path, tmp_path: Path) 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_items_of_a_file_are_removed(
+    base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "gone.txt"
+    file.write_text(f"{item_id(1)}\n{item_id(2)}\n")
+    command = ["remove-items", "--bundle", str(base), "--items-file", str(file)]
+
+    assert main([*command, item_id(2), item_id(3), "--out", str(tmp_path / "out")]) == 0
+
+    catalog = open_bundle(tmp_path / "out").catalog
+    assert catalog.n_items == 297
+    assert (catalog.rows_of([item_id(row) for row in (1, 2, 3)]) == -1).all()
+    file.write_text(f"{item_id(1)}\n\nnobody\nno other\n")
+    assert main([*command, "--out", str(tmp_path / "x")]) == 1
+    assert capsys.readouterr().err.endswith(
+        f"gone.txt: line 3: {base} has no item 'nobody', 'no other'; leave them out\n"
+    )
+    with pytest.raises(SystemExit) as caught:
+        main(["remove-items", "--bundle", str(base), "--out", str(tmp_path / "x")])
+    assert caught.value.code == 2
+    assert "name items, or a file of them with --items-file" in capsys.readouterr().err
+
+
 def test_the_last_item_cannot_be_removed(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", n_items=2, k=1, n_histories=0)
     base = build_bundle(run, tmp_path / "base").path

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from model.errors import InputError
-from model.items import ITEM_SCHEMA, no_items, read_items
+from model.items import ITEM_SCHEMA, no_items, read_item_ids, read_items
 
 
 @pytest.fixture
@@ -116,3 +116,44 @@ def test_a_stray_quote_is_named_by_line(table: Path) -> None:
 def test_no_items_has_the_same_columns() -> None:
     assert dict(no_items().schema) == ITEM_SCHEMA
     assert no_items().height == 0
+
+
+def test_ids_are_read_from_tables_and_from_lines(tmp_path: Path) -> None:
+    (tmp_path / "ids.csv").write_text('title,item_id\n"two\nlines",a\n, b \n')
+    (tmp_path / "ids.txt").write_bytes(b"\xef\xbb\xbfa\r\n\n b \n")
+    pl.DataFrame({"item_id": [7.0, 8.0]}).write_parquet(tmp_path / "ids.parquet")
+
+    def read(name: str) -> list[tuple[str, str]]:
+        return [
+            (each.item_id, each.place().replace(str(tmp_path / name), "FILE"))
+            for each in read_item_ids(tmp_path / name)
+        ]
+
+    assert read("ids.csv") == [("a", "FILE: line 2"), ("b", "FILE: line 4")]
+    assert read("ids.txt") == [("a", "FILE: line 1"), ("b", "FILE: line 3")]
+    assert read("ids.parquet") == [("7", "FILE: row 1"), ("8", "FILE: row 2")]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("ids.txt", b"a\n\xff\n", "line 2: not UTF-8 text"),
+        ("ids.txt", b"a\n" + b"x" * 257, "line 2: has 257 characters; an id has at most 256"),
+        ("ids.txt", b"\n \n", "holds no item id"),
+        ("ids.csv", b"item_id\n", "holds no item id"),
+        ("ids.csv", b"item_id,title\na,A\n,B\n", "line 3: field 'item_id' is empty"),
+    ],
+)
+def test_ids_that_cannot_be_read_are_named_by_line(
+    name: str, content: bytes, words: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(content)
+
+    with pytest.raises(InputError) as caught:
+        read_item_ids(tmp_path / name)
+    assert str(caught.value) == f"{tmp_path / name}: {words}"
+
+
+def test_a_list_of_ids_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"nothing\.txt: cannot be read: No such file"):
+        read_item_ids(tmp_path / "nothing.txt")
