@@ -18,6 +18,7 @@ from index.catalog import Catalog, write_catalog
 from index.faiss_index import FaissItemIndex, open_faiss_index
 from index.likeness import liken
 from index.manifest import Manifest, write_manifest
+from index.outgrowing import outgrown, tuned_items
 from index.probes import Probes, make_probes, measure_recall, open_probes, write_probes
 from index.tensor_files import write_bytes
 from model.arrays import Floats, Mask, Rows
@@ -43,11 +44,13 @@ class Renewed(NamedTuple):
         path: Its folder.
         manifest: What it says of itself.
         unknown_similar_to: Ids that the table of new items named and nobody knows, each once.
+        warnings: What somebody should do about it, each with the command.
     """
 
     path: Path
     manifest: Manifest
     unknown_similar_to: list[str]
+    warnings: list[str]
 
 
 class _Content(NamedTuple):
@@ -107,7 +110,10 @@ def add_items(base: Path, items: Path, out: Path) -> Renewed:
     _logger.info("%d items are added to %d", new.height, bundle.catalog.n_items)
     content = _Content(frame, item_vectors, index, histories)
     manifest = _write(bundle, out, content, added=new.height)
-    return Renewed(out, manifest, unknown)
+    warnings = outgrown(manifest)
+    for each in warnings:
+        _logger.warning("%s: %s", out, each)
+    return Renewed(out, manifest, unknown, warnings)
 
 
 def remove_items(
@@ -140,7 +146,7 @@ def remove_items(
     _logger.info("%d of %d items are removed", removed, bundle.catalog.n_items)
     histories = _histories_among(open_probes(base), kept)
     content = _Content(frame, item_vectors, index, histories)
-    return Renewed(out, _write(bundle, out, content, removed=removed), [])
+    return Renewed(out, _write(bundle, out, content, removed=removed), [], [])
 
 
 def _rows_to_remove(bundle: Bundle, item_ids: Sequence[str], listed: Sequence[ListedId]) -> Rows:
@@ -210,6 +216,7 @@ def _write(
         said["catalog"] |= {"items": len(item_vectors), "cold": int(items["cold"].sum())}
         size = (folder / INDEX_FILE).stat().st_size
         said["index"] |= {"measured_recall": recall, "bytes_per_item": size / len(item_vectors)}
+        said["index"]["tuned_items"] = tuned_items(base.manifest)
         said["derived_from"] = {"version": base.version, "added": added, "removed": removed}
         report = (base.path / REPORT_FILE).read_bytes()
         write_bytes(folder / REPORT_FILE, _with_note(report, said["derived_from"]))

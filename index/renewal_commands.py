@@ -46,7 +46,8 @@ def _base(arguments: argparse.Namespace) -> Path:
 def _summary(renewed: "Renewed") -> Result:
     manifest = renewed.manifest.model_dump()
     names = ("version", "catalog", "index", "derived_from")
-    return {"bundle": str(renewed.path), **{name: manifest[name] for name in names}}
+    said = {name: manifest[name] for name in names}
+    return {"bundle": str(renewed.path), **said, "warnings": renewed.warnings}
 
 
 def _describe(result: Result) -> str:
