@@ -16,7 +16,9 @@ from model.tables import (
     find_parts,
     is_csv,
     place_of,
+    refuse_nested,
     scan_table,
+    surplus_problem,
     unreadable,
 )
 
@@ -104,6 +106,7 @@ def no_items() -> pl.DataFrame:
 
 def _read_part(file: Path) -> pl.DataFrame:
     frame, columns = scan_table(file, required=("item_id",), example=",".join(ITEM_SCHEMA))
+    refuse_nested(file, columns, flat=("item_id", "title", "url"), lists=("category", SIMILAR_TO))
     try:
         rows = frame.select(
             pl.col(LINE),
@@ -117,7 +120,7 @@ def _read_part(file: Path) -> pl.DataFrame:
     except READ_ERRORS as error:
         raise unreadable(file, error) from error
     checks = [
-        (pl.col(SURPLUS).is_not_null(), pl.lit(f"more than the header's {len(columns)} fields")),
+        surplus_problem(columns),
         *id_problems("item_id", columns["item_id"]),
         (
             ~pl.col("item_id").is_first_distinct(),
@@ -162,13 +165,15 @@ def _text(name: str, columns: dict[str, pl.DataType]) -> pl.Expr:
 
 
 def _texts(name: str, columns: dict[str, pl.DataType]) -> pl.Expr:
-    """One or several texts, separated by ``|``, or a list column of Parquet."""
+    """One or several texts, separated by ``|``, or a list or array column of Parquet."""
     empty = pl.lit([], dtype=pl.List(pl.String))
     dtype = columns.get(name)
     if dtype is None:
         return empty.alias(name)
     column = pl.col(name)
-    if not isinstance(dtype, pl.List):
+    if isinstance(dtype, pl.Array):
+        column = column.arr.to_list()
+    elif not isinstance(dtype, pl.List):
         column = column.cast(pl.String).str.split(CATEGORY_SEPARATOR)
     names = column.cast(pl.List(pl.String)).list.eval(
         pl.element().str.strip_chars().filter(pl.element().str.strip_chars() != "")
