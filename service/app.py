@@ -4,12 +4,14 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 from fastapi import FastAPI
 
 from index.registry import Registry
 from index.takedown_file import TakedownFile
 from model.errors import OpalError
+from service.batching import MicroBatcher
 from service.cache import AnswerCache, MemoryCache, NullCache
 from service.dependencies import Drain, State
 from service.flights import Flights
@@ -24,7 +26,7 @@ from service.reloading import BundleFollower
 from service.routes import admin, items, match, operations, takedowns
 from service.routes.docs import add_docs
 from service.schemas import Limits
-from service.serving import Retriever
+from service.serving import Retriever, compute_together
 from service.settings import Settings, read_settings
 from service.takedown_store import FileTakedowns, TakedownStore
 from service.takedowns import TakedownFollower
@@ -82,11 +84,19 @@ async def _start(settings: Settings, metrics: Metrics, closing: AsyncExitStack) 
         interval=settings.reload_interval,
         threads=settings.threads,
     )
+    queue = WorkQueue(max_pending=settings.max_pending, metrics=metrics)
     retriever = Retriever(
         live=live,
         cache=choose_cache(settings, metrics),
         flights=Flights(),
-        queue=WorkQueue(max_pending=settings.max_pending, metrics=metrics),
+        queue=queue,
+        batcher=MicroBatcher(
+            partial(compute_together, takedowns=live.takedowns, metrics=metrics),
+            queue=queue,
+            max_batch=settings.micro_batch,
+            max_wait=settings.micro_batch_wait_ms / 1000,
+            metrics=metrics,
+        ),
         metrics=metrics,
     )
     closing.push_async_callback(retriever.close)

@@ -31,9 +31,11 @@ class Metrics:
     Attributes:
         requests: Requests answered, by route template, method and status.
         request_seconds: How long they took in the worker, by route template.
-        stage_seconds: The same by stage of a match: validate, cache, encode, search (with the
-            merge over interests and the filters), rank, serialise.
+        stage_seconds: The same by stage of a match: validate and cache of each request; encode,
+            search (with the merge over interests and the filters), rank and serialise of each
+            micro-batch.
         batch_size: Requests in a ``POST /match/batch``.
+        micro_batch_size: Match requests that a worker computed together.
         answers: Match answers by source: model, cache, fallback.
         interactions: Interactions received that the bundle knows or does not know.
         interests_in_use: Interests that hold at least one interaction, per computed answer.
@@ -86,9 +88,16 @@ class Metrics:
     def _define_matching(self, to: CollectorRegistry) -> None:
         self.stage_seconds = Histogram(
             "opal_stage_seconds",
-            "Seconds per stage of a match; search includes the merge over interests",
+            "Seconds per stage: validate and cache per request; encode, search (with the merge "
+            "over interests), rank and serialise per micro-batch",
             ["stage"],
             buckets=LATENCY_BUCKETS,
+            registry=to,
+        )
+        self.micro_batch_size = Histogram(
+            "opal_micro_batch_size",
+            "Match requests that a worker computed together",
+            buckets=BATCH_BUCKETS,
             registry=to,
         )
         self.answers = Counter("opal_answers", "Match answers by source", ["source"], registry=to)

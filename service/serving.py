@@ -5,7 +5,7 @@ way, and the queue in front of the thread that computes.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, TypeVar
 
@@ -13,12 +13,14 @@ import orjson
 
 from index.bundle import Bundle
 from index.withheld import Withheld
+from service.batching import MicroBatcher
 from service.cache import AnswerCache, cache_key
 from service.flights import Flights
 from service.live import LiveBundle
-from service.matching import Match, match
+from service.matching import Match, match_together
 from service.metrics import Metrics
 from service.query import Query
+from service.withholding import TakedownsInForce
 from service.work import WorkQueue
 
 Result = TypeVar("Result")
@@ -52,6 +54,7 @@ class Retriever:
         cache: Answers of equal queries on the same bundle.
         flights: Computations under way, which equal queries join.
         queue: Runs computations off the event loop.
+        batcher: Puts queries together, in that queue.
         metrics: Told of every answer.
     """
 
@@ -59,6 +62,7 @@ class Retriever:
     cache: AnswerCache
     flights: Flights[Found]
     queue: WorkQueue
+    batcher: MicroBatcher[tuple[Bundle, Query], tuple[str, Match]]
     metrics: Metrics
 
     async def answer(
@@ -139,20 +143,36 @@ class Retriever:
         return found
 
     async def _compute(self, bundle: Bundle, query: Query, deadline: float | None) -> _Computed:
-        epoch, result, stored = await self.queue.run(
-            lambda: self._match_and_serialise(bundle, query), deadline=deadline
-        )
+        epoch, result = await self.batcher.run((bundle, query), deadline=deadline)
         self.metrics.interactions.labels("true").inc(result.known_items)
-        self.metrics.interactions.labels("false").inc(result.answer["unknown_items"])
+        self.metrics.interactions.labels("false").inc(result.unknown_items)
         if result.is_fallback:
-            return _Computed(epoch, Found("fallback", stored))
+            return _Computed(epoch, Found("fallback", result.stored))
         self.metrics.interests_in_use.observe(result.interests_in_use)
-        return _Computed(epoch, Found("model", stored))
+        return _Computed(epoch, Found("model", result.stored))
 
-    def _match_and_serialise(self, bundle: Bundle, query: Query) -> tuple[str, Match, bytes]:
-        # Asked for when the work begins: what waits in the queue must not serve what was taken
-        # down meanwhile.
-        epoch, withheld = self.live.takedowns.on(bundle)
-        result = match(bundle, query, withheld=withheld, stage=self.metrics.stage)
-        with self.metrics.stage("serialise"):
-            return epoch, result, orjson.dumps(result.answer)
+
+def compute_together(
+    tasks: Sequence[tuple[Bundle, Query]], *, takedowns: TakedownsInForce, metrics: Metrics
+) -> list[tuple[str, Match]]:
+    """Answer queries, each from its own bundle: during a swap there are two.
+
+    Args:
+        tasks: Bundle and query of each.
+        takedowns: In force at the moment that the work begins: what waits in the queue must not
+            serve what was taken down meanwhile.
+        metrics: Told how long the stages take.
+
+    Returns:
+        For each the epoch of the takedowns that it was computed with, and the answer.
+    """
+    results: dict[int, tuple[str, Match]] = {}
+    for bundle in {id(bundle): bundle for bundle, _ in tasks}.values():
+        numbers = [number for number, (its, _) in enumerate(tasks) if its is bundle]
+        epoch, withheld = takedowns.on(bundle)
+        queries = [tasks[number][1] for number in numbers]
+        answers = match_together(bundle, queries, withheld=withheld, stage=metrics.stage)
+        results |= {
+            number: (epoch, answer) for number, answer in zip(numbers, answers, strict=True)
+        }
+    return [results[number] for number in range(len(tasks))]

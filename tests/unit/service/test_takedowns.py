@@ -16,7 +16,7 @@ from index.takedown_file import TakedownFile
 from index.takedowns import Ledger, Takedown
 from model.errors import RegistryError
 from service.answers import MatchAnswer, SimilarAnswer, TakedownAnswer, TakedownPut, TakedownsAnswer
-from service.matching import Match, match
+from service.matching import Match, match_together
 from tests.bundles import item_id
 from tests.problems import assert_is, assert_problem
 from tests.services import InProcess, service_in_process
@@ -269,12 +269,12 @@ class Gate:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.reached, self._opened = threading.Event(), threading.Event()
-        monkeypatch.setattr("service.serving.match", self._match)
+        monkeypatch.setattr("service.serving.match_together", self._match)
 
-    def _match(self, *arguments: Any, **options: Any) -> Match:
+    def _match(self, *arguments: Any, **options: Any) -> list[Match]:
         self.reached.set()
         assert self._opened.wait(5)
-        return match(*arguments, **options)
+        return match_together(*arguments, **options)
 
     async def when_reached(self) -> None:
         assert await asyncio.to_thread(self.reached.wait, 5)
