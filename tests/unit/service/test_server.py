@@ -14,7 +14,6 @@ from service.server import (
     bind,
     check_apart,
     check_registry,
-    metrics_folder,
     serve,
     worker_environment,
 )
@@ -44,14 +43,6 @@ def test_workers_get_settings_threads_and_the_metrics_folder() -> None:
     assert {environment[name] for name in THREAD_VARIABLES} == {"3"}
     assert environment["PROMETHEUS_MULTIPROC_DIR"] == "metrics"
     assert Path(environment["OPAL_REGISTRY"]).is_absolute()
-
-
-def test_the_metrics_folder_is_new_and_goes_away() -> None:
-    with metrics_folder() as folder:
-        assert list(folder.iterdir()) == []
-        (folder / "counter_1.db").touch()
-
-    assert not folder.exists()
 
 
 def test_the_check_names_the_live_version(registry_path: Path) -> None:
