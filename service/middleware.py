@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.logs import request_id as logged_request_id
 from service.metrics import Metrics
 from service.problems import METHODS, BodyTooLarge, ProblemError, problem_response
+from service.starting import run_lifespan
 
 _ACCEPTED_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 
@@ -40,9 +41,9 @@ class ObserveMiddleware:
         self._access_level = logging.INFO if access_log else logging.DEBUG
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one connection; all but HTTP requests just pass."""
+        """Handle one connection."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await run_lifespan(self._app, scope, receive, send)
             return
         started = time.monotonic()
         given = Headers(scope=scope).get("x-request-id", "")
