@@ -14,6 +14,7 @@ from model.errors import OpalError
 from service.batching import MicroBatcher
 from service.cache import AnswerCache, MemoryCache, NullCache
 from service.dependencies import Drain, State
+from service.direct_match import DirectMatch
 from service.flights import Flights
 from service.live import LiveBundle
 from service.metrics import Metrics
@@ -70,6 +71,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     add_docs(app)
     # The last one added is the first one that a request meets.
     app.add_middleware(BodyLimitMiddleware, max_bytes=settings.max_body_bytes)
+    app.add_middleware(DirectMatch, max_body_bytes=settings.max_body_bytes)
     app.add_middleware(ObserveMiddleware, metrics=metrics, access_log=settings.access_log)
     return app
 

@@ -6,8 +6,6 @@ worker writes its values to files there and any worker answers for all of them.
 
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -23,6 +21,27 @@ INTEREST_BUCKETS = (0, 1, 2, 3, 4, 6, 8, 12, 16)
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Stage:
+    """Measures what happens within it.
+
+    Args:
+        seconds: Told how long it took.
+    """
+
+    __slots__ = ("_began", "_seconds")
+
+    def __init__(self, seconds: Histogram) -> None:
+        self._seconds = seconds
+
+    def __enter__(self) -> None:
+        """Begin."""
+        self._began = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        """End, whether it succeeded or not."""
+        self._seconds.observe(time.perf_counter() - self._began)
 
 
 class Metrics:
@@ -61,6 +80,8 @@ class Metrics:
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self._registry = registry or CollectorRegistry()
         self._shown: tuple[str, str, str] | None = None
+        self._seconds_of_stage: dict[str, Histogram] = {}
+        self._series_of_request: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self._define_requests(self._registry)
         self._define_matching(self._registry)
         self._define_cache(self._registry)
@@ -188,14 +209,31 @@ class Metrics:
             registry=to,
         )
 
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
+    def stage(self, name: str) -> "Stage":
         """Measure one stage of a match."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.stage_seconds.labels(name).observe(time.perf_counter() - start)
+        seconds = self._seconds_of_stage.get(name)
+        if seconds is None:
+            seconds = self._seconds_of_stage[name] = self.stage_seconds.labels(name)
+        return Stage(seconds)
+
+    def note_request(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count a request that was answered.
+
+        Args:
+            method: One of a few, so that callers cannot make up series.
+            route: Template of its path.
+            status: Of the answer.
+            seconds: How long it took in the worker.
+        """
+        key = (method, route, status)
+        series = self._series_of_request.get(key)
+        if series is None:
+            # ``labels`` takes as long as the counting itself.
+            series = self.requests.labels(*key), self.request_seconds.labels(route)
+            self._series_of_request[key] = series
+        counter, histogram = series
+        counter.inc()
+        histogram.observe(seconds)
 
     def note_bundle(
         self, *, version: str, model: str, index_kind: str, created: float, items: int
