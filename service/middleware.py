@@ -12,11 +12,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.logs import request_id as logged_request_id
 from service.metrics import Metrics
-from service.problems import BodyTooLarge, ProblemError, problem_response
+from service.problems import METHODS, BodyTooLarge, ProblemError, problem_response
+from service.starting import run_lifespan
 
 _ACCEPTED_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
-# Any other name is counted as OTHER, so that callers cannot make up metric series.
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
 
 CLIENT_CLOSED = 499
 """Counted, as by nginx, for a caller that hung up before it was answered."""
@@ -46,9 +45,9 @@ class ObserveMiddleware:
         self._access_level = logging.INFO if access_log else logging.DEBUG
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one connection; all but HTTP requests just pass."""
+        """Handle one connection."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await run_lifespan(self._app, scope, receive, send)
             return
         started = time.monotonic()
         request_id = request_id_of(scope)
@@ -87,7 +86,8 @@ class ObserveMiddleware:
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path_format", "unmatched")
-        method = scope["method"] if scope["method"] in _METHODS else "OTHER"
+        # Any other name is one, so that callers cannot make up metric series.
+        method = scope["method"] if scope["method"] in METHODS else "OTHER"
         self._metrics.note_request(method, route, status, seconds)
         if not _logger.isEnabledFor(self._access_level):
             return
