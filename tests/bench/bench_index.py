@@ -90,7 +90,7 @@ def measure(dataset: Path, n_items: int, options: argparse.Namespace) -> list[Ro
     """Measure all contestants on one catalog."""
     import numpy as np
 
-    from index.faiss_index import build_faiss_index
+    from index.faiss_files import build_faiss_index
     from index.tuning import know_exactly
     from tests.bench.learned_catalog import make_catalog
 
@@ -158,7 +158,7 @@ def our_kinds(vectors: "Floats", tuning: "Interests") -> Iterable[Contestant]:
     """Build and tune our kinds; one contestant for each recall that a kind reaches."""
     import faiss
 
-    from index.faiss_index import build_faiss_index
+    from index.faiss_files import build_faiss_index
     from index.tuning import choose, explore
 
     for kind in KINDS:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from index.exact import ExactItemIndex
-from index.faiss_index import build_faiss_index, open_faiss_index
+from index.faiss_files import build_faiss_index, open_faiss_index
 from index.item_index import NO_ROW, ItemIndex
 from model.arrays import Floats, Mask
 from tests.bundles import clustered_vectors, unit_rows

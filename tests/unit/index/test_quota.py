@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from index.exact import ExactItemIndex, exact_scores
-from index.faiss_index import build_faiss_index
+from index.faiss_files import build_faiss_index
 from index.item_index import NO_ROW, SearchResult
 from index.merging import Candidates
 from index.quota import largest_remainder, merge_by_quota

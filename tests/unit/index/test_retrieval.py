@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from index import retrieval, wanted
 from index.exact import ExactItemIndex, exact_scores
-from index.faiss_index import build_faiss_index
+from index.faiss_files import build_faiss_index
 from index.item_index import ItemIndex, SearchResult
 from index.merging import Candidates
 from index.retrieval import Wish, retrieve, retrieve_together, similar_items

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from index.faiss_index import build_faiss_index
+from index.faiss_files import build_faiss_index
 from index.tuning import Point, choose, explore, know_exactly, measure_point
 from model.arrays import Floats
 from tests.bundles import clustered_vectors, unit_rows
