@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from index.faiss_files import build_faiss_index, open_faiss_index
+from index.kinds import SCANN
+from index.scann_index import build_scann_index, open_scann_index
 from index.tunable_index import TunableIndex
 from model.arrays import Floats
 
@@ -54,7 +56,9 @@ class Implementation(NamedTuple):
 
 
 _FAISS = Implementation("index.faiss", "Faiss factory", build_faiss_index, open_faiss_index)
-_OTHERS: dict[str, Implementation] = {}
+_OTHERS = {
+    SCANN: Implementation("index.scann", "ScaNN", build_scann_index, open_scann_index),
+}
 """By the kind that asks for them; any other kind is Faiss's, a name or a factory string."""
 
 
