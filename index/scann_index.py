@@ -17,7 +17,7 @@ from index import scann_library
 from index.direct import search_directly
 from index.item_index import SearchResult, check_search, no_answers
 from index.kinds import AUTO, FLAT
-from index.scann_library import Searcher
+from index.scann_library import Found, Searcher
 from index.tensor_files import open_tensors, write_tensors
 from index.tunable_index import RESCORING, fitting
 from model.arrays import Floats, Mask
@@ -158,7 +158,7 @@ class ScannItemIndex:
 
     def _find(
         self, query: Floats, wanted: int, allowed: Mask | None, efforts: list[_Effort]
-    ) -> SearchResult | None:
+    ) -> Found | None:
         """Look harder until enough is found for one query; None where it never is.
 
         Returns:
@@ -166,15 +166,14 @@ class ScannItemIndex:
         """
         for effort in efforts:
             reordered = math.ceil(self.parameters[RESCORING] * effort.fetched)
-            found, scores = self._searcher.search(
+            scores, rows = self._searcher.search(
                 query, effort.fetched, leaves=effort.leaves, reordered=reordered
             )
-            rows = found.astype(np.int64)
             if allowed is not None:
                 kept = np.flatnonzero(allowed[rows])[:wanted]
                 scores, rows = scores[kept], rows[kept]
             if len(rows) == wanted:
-                return SearchResult(scores, rows)
+                return scores, rows
         return None
 
     def bytes_per_item(self, file_bytes: int) -> float:

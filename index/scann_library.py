@@ -44,6 +44,9 @@ ScaNN's anisotropic quantization, at the value of its authors' examples."""
 # Every search says how many leaves, answers and rescored ones it wants; these are never used.
 _UNUSED_LEAVES, _UNUSED_ANSWERS, _UNUSED_REORDERED = 1, 100, 200
 
+Found = tuple[Floats, NDArray[np.uint32]]
+"""Inner products and rows. Shapes (found,), float32 and uint32."""
+
 _logger = logging.getLogger(__name__)
 
 
@@ -66,9 +69,7 @@ class Searcher:
         """Number of item rows."""
         return int(self._native.size())
 
-    def search(
-        self, query: Floats, n: int, *, leaves: int, reordered: int
-    ) -> tuple[NDArray[np.uint32], Floats]:
+    def search(self, query: Floats, n: int, *, leaves: int, reordered: int) -> Found:
         """Search for one query, on the calling thread.
 
         ScaNN's call for several queries does not give each what it gives it alone.
@@ -80,11 +81,10 @@ class Searcher:
             reordered: How many of what they hold are scored with their vectors; at least n.
 
         Returns:
-            Rows and inner products, best first; fewer than n where the leaves hold no more.
-            Shapes (found,), uint32 and float32.
+            Inner products and rows, best first; fewer than n where the leaves hold no more.
         """
-        found: tuple[NDArray[np.uint32], Floats] = self._native.search(query, n, reordered, leaves)
-        return found
+        rows, scores = self._native.search(query, n, reordered, leaves)
+        return scores, rows
 
     def add(self, vectors: Floats) -> None:
         """Add items; nothing is trained anew. Shape (m, d), float32."""
