@@ -274,6 +274,12 @@ def open_scann_index(
             f"{path}: ScaNN, which reads it, cannot be loaded ({_in_a_line(error)}); "
             f"{scann_library.INSTALL}, or build the bundle with another --kind"
         ) from error
+    except OSError as error:  # of the files that ScaNN reads it from, not of the one that we read
+        reason = error.strerror or _in_a_line(error)
+        raise BundleError(
+            f"{path}: cannot be handed to ScaNN ({reason}); see that TMPDIR can be written and "
+            f"that there is memory for {item_vectors.nbytes:,} bytes twice"
+        ) from error
     except (ValueError, RuntimeError, IndexError) as error:
         raise BundleError(f"{path}: {_in_a_line(error)}; build the bundle again") from error
     if item_index.factory != factory:

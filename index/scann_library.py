@@ -36,6 +36,7 @@ _MESSAGES = {
 """By our name: ScaNN's type and file name. Messages are Protocol Buffers, kept as their bytes."""
 
 _DIMENSIONS_PER_CODE = 2
+_VALUES_OF_A_CODE = 16
 _TRAINING_SAMPLE = 250_000
 _NOISE_SHAPING = 0.2
 """How much more an error along a vector counts than one across it, which inner products see less:
@@ -63,11 +64,6 @@ class Searcher:
         self._native = native
         self.dim = dim
         self.n_leaves = n_leaves
-
-    @property
-    def n_items(self) -> int:
-        """Number of item rows."""
-        return int(self._native.size())
 
     def search(self, query: Floats, n: int, *, leaves: int, reordered: int) -> Found:
         """Search for one query, on the calling thread.
@@ -187,6 +183,8 @@ def _checked(tensors: Tensors, item_vectors: Floats) -> tuple[int, int]:
         raise ValueError(f"{LEAF_OF_ROW} is {leaf_of_row.dtype}, {CODES} are {codes.dtype}")
     if not 0 <= leaf_of_row.min() <= leaf_of_row.max() < n_leaves:
         raise ValueError(f"{LEAF_OF_ROW} lies outside 0…{n_leaves - 1}")
+    if codes.max() >= _VALUES_OF_A_CODE:
+        raise ValueError(f"{CODES} lie outside 0…{_VALUES_OF_A_CODE - 1}")
     return dim, n_leaves
 
 

@@ -255,6 +255,7 @@ def changed(name: str, change: Callable[[np.ndarray], np.ndarray]) -> Callable[[
         (changed("leaf_of_row", lambda leaves: leaves - 1), "leaf_of_row lies outside 0…154"),
         (changed("leaf_of_row", lambda leaves: leaves.astype(np.int64)), "leaf_of_row is int64"),
         (changed("codes", lambda codes: codes[:, 1:]), r"codes has shape \(6000, 11\)"),
+        (changed("codes", lambda codes: codes + np.uint8(1)), "codes lie outside 0…15"),
         (changed("codebook", lambda content: content[:9]), "Error"),
         (changed("codebook", lambda content: content[:0]), "Error"),
         (changed("partitioner", lambda content: content[:99]), "Error"),
@@ -276,6 +277,29 @@ def test_a_file_of_something_else_is_refused_by_name(
         reopen(folder, built, vectors)
 
     assert "\n" not in str(caught.value)
+
+
+def test_a_machine_without_temporary_files_is_told(
+    built: ScannItemIndex, folder: Path, vectors: Floats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(folder / "missing"))
+
+    with pytest.raises(
+        BundleError, match=r"index\.scann: cannot be handed to ScaNN \(No such.*TMP"
+    ):
+        reopen(folder, built, vectors)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_vectors_that_are_all_alike_are_searched(value: float, tmp_path: Path) -> None:
+    vectors = np.full((700, 16), value, dtype=np.float32)
+    built = build_scann_index(vectors, kind="scann")
+    built.save(tmp_path / "index.scann")
+
+    for item_index in (built, reopen(tmp_path, built, vectors)):
+        found = item_index.search(vectors[:2], 100)
+        assert all(len(set(rows)) == 100 for rows in found.rows.tolist())
+        assert (found.scores == 16 * value).all()
 
 
 def test_a_file_that_is_no_index_is_refused(
