@@ -4,7 +4,9 @@ from importlib.util import find_spec
 
 import pytest
 
-needs_scann = pytest.mark.skipif(find_spec("scann") is None, reason="ScaNN is not installed")
+HAS_SCANN = find_spec("scann") is not None
+
+needs_scann = pytest.mark.skipif(not HAS_SCANN, reason="ScaNN is not installed")
 
 SCANN = pytest.param("scann", marks=needs_scann)
 """The kind of index, in a list of kinds."""
