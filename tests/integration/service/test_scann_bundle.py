@@ -1,5 +1,6 @@
 """A bundle of the optional kind behind real HTTP: it goes live, answers, filters, takes down."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ pytestmark = needs_scann
 
 HISTORY = [item_id(row) for row in (0, 4, 8, 12)]  # all of genre-0
 ALL = 2000
+SECOND = 1.0  # within which the API promises a takedown
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +56,7 @@ def test_a_scann_bundle_goes_live_and_keeps_the_promises_of_the_api(
         everything = match(service, top_k=1000, exclude_seen=False)
         taken = plain[0]["item_id"]
         httpx.put(f"{service.url}/admin/takedowns/{taken}").raise_for_status()
-        wait_until(lambda: service.metric("opal_takedowns") == 1, what="the takedown")
+        time.sleep(SECOND)  # by then it is in force on the other worker too
         after = match(service, top_k=50, exclude=[plain[1]["item_id"]])
         batch = httpx.post(
             f"{service.url}/match/batch",

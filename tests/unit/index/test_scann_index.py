@@ -251,8 +251,14 @@ def changed(name: str, change: Callable[[np.ndarray], np.ndarray]) -> Callable[[
             "is Tree310,.*, the manifest says Tree155",
         ),
         (changed("leaf_of_row", lambda leaves: leaves[1:]), "holds 5999 vectors of 24"),
-        (changed("leaf_of_row", lambda leaves: leaves + 1), "leaf_of_row lies outside 0…154"),
-        (changed("leaf_of_row", lambda leaves: leaves - 1), "leaf_of_row lies outside 0…154"),
+        (
+            changed("leaf_of_row", lambda leaves: np.append(leaves[1:], np.int32(155))),
+            "leaf_of_row lies outside 0…154",
+        ),
+        (
+            changed("leaf_of_row", lambda leaves: np.append(leaves[1:], np.int32(-1))),
+            "leaf_of_row lies outside 0…154",
+        ),
         (changed("leaf_of_row", lambda leaves: leaves.astype(np.int64)), "leaf_of_row is int64"),
         (changed("codes", lambda codes: codes[:, 1:]), r"codes has shape \(6000, 11\)"),
         (changed("codes", lambda codes: codes + np.uint8(1)), "codes lie outside 0…15"),
