@@ -84,7 +84,7 @@ def share_found(item_index: ScannItemIndex, vectors: Floats, queries: Floats) ->
 def test_most_of_the_exact_answers_are_found(
     built: ScannItemIndex, vectors: Floats, queries: Floats
 ) -> None:
-    assert share_found(built, vectors, queries) > 0.95
+    assert share_found(built, vectors, queries) > 0.9
 
 
 def test_scores_are_inner_products(built: ScannItemIndex, vectors: Floats, queries: Floats) -> None:
@@ -160,8 +160,9 @@ def test_added_items_are_found_as_if_they_had_been_there(dim: int, tmp_path: Pat
     grown.save(tmp_path / "index.scann")
 
     assert grown.n_items == 5000
+    # Two trainings differ by a few hundredths; new items left out would be a fifth.
     expected = share_found(whole, vectors, queries)
-    assert share_found(grown, vectors, queries) > expected - 0.03
+    assert share_found(grown, vectors, queries) > expected - 0.1
     again = reopen(tmp_path, grown, vectors)
     np.testing.assert_array_equal(again.search(queries, 50).rows, grown.search(queries, 50).rows)
 
@@ -176,7 +177,7 @@ def test_without_some_items_the_others_stay_where_they_were(
     less = reopen(folder, built, vectors).with_only(vectors[kept], kept)
 
     assert less.n_items == kept.sum()
-    assert share_found(less, vectors[kept], queries) > 0.95 * min(1, kept.sum() / 50)
+    assert share_found(less, vectors[kept], queries) > 0.9 * min(1, kept.sum() / 50)
     assert less.factory == built.factory
 
 
