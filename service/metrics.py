@@ -39,7 +39,10 @@ class Metrics:
         interests_in_use: Interests that hold at least one interaction, per computed answer.
         pending: Computations that wait or run.
         shed: Computations refused: overload, or deadline passed.
-        cache_lookups: Look-ups that hit or missed.
+        cache_lookups: Look-ups that hit or missed, with the tier that had the answer: memory,
+            redis, or flight for an equal request that was being computed; none for a miss.
+        cache_lock_waits: Waits for an answer that another worker computed, by outcome: answered,
+            taken_over (it gave up or died), timed_out, or failed (Redis did meanwhile).
         cache_errors: Calls to Redis that failed, by call.
         cache_breaker: 0 closed, 1 half open, 2 open; the worst of all workers.
         workers_ready: Workers that have a live bundle.
@@ -119,12 +122,23 @@ class Metrics:
 
     def _define_cache(self, to: CollectorRegistry) -> None:
         self.cache_lookups = Counter(
-            "opal_cache_lookups", "Cache look-ups; result: hit or miss", ["result"], registry=to
+            "opal_cache_lookups",
+            "Cache look-ups; result: hit or miss; tier: memory, redis, flight or none",
+            ["result", "tier"],
+            registry=to,
+        )
+        self.cache_lock_waits = Counter(
+            "opal_cache_lock_waits",
+            "Waits for another worker's answer; outcome: answered, taken_over, timed_out or failed",
+            ["outcome"],
+            registry=to,
         )
         self.cache_errors = Counter(
-            "opal_cache_errors", "Calls to Redis that failed; call: get or put", ["call"],
+            "opal_cache_errors",
+            "Calls to Redis that failed; call: get, put or give_up",
+            ["call"],
             registry=to,
-        )  # fmt: skip
+        )
         self.cache_breaker = Gauge(
             "opal_cache_breaker_state",
             "Circuit breaker before Redis: 0 closed, 1 half open, 2 open; worst worker",

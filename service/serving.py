@@ -53,6 +53,8 @@ class Retriever:
         flights: Computations under way, which equal queries join.
         queue: Runs computations off the event loop.
         metrics: Told of every answer.
+        batch_turns: Computations of one batch that may wait or run at a time.
+        turns: Those of this batch; None outside of one.
     """
 
     live: LiveBundle
@@ -60,6 +62,8 @@ class Retriever:
     flights: Flights[Found]
     queue: WorkQueue
     metrics: Metrics
+    batch_turns: int = 1
+    turns: asyncio.Semaphore | None = None
 
     async def answer(
         self, query: Query, request_id: str, *, deadline: float | None = None
@@ -78,14 +82,31 @@ class Retriever:
         """
         # One reference for the whole request: a swap meanwhile does not touch it.
         bundle = self.live.get()
-        found = await self._find(bundle, query, deadline)
+        if not query.history:
+            # Most new users have no history; their answer costs less than a look-up.
+            found = (await self._compute_in_turn(bundle, query, deadline)).found
+        else:
+            epoch = self.live.takedowns.epoch
+            key = cache_key(bundle.version, epoch, query)
+            stored = self.cache.recall(key)
+            if stored is None:
+                found = await self._find(bundle, query, epoch, key, deadline)
+            else:
+                # Most hits: nothing that is more than looking it up belongs here.
+                found = Found("cache", stored)
+                self.metrics.cache_lookups.labels("hit", "memory").inc()
         self.metrics.answers.labels(found.source).inc()
         head = orjson.dumps({"request_id": request_id, "source": found.source})
         return head[:-1] + b"," + found.stored[1:]
 
-    def pinned(self) -> "Retriever":
-        """Return one that stays on the bundle that is live now: for many answers of one call."""
-        return replace(self, live=self.live.pinned())
+    def for_batch(self) -> "Retriever":
+        """Return one for many answers of one call, all at once.
+
+        It stays on the bundle that is live now, and has no more than ``batch_turns`` computations
+        wait or run: a batch neither fills the queue with its own requests nor keeps out others.
+        """
+        turns = asyncio.Semaphore(self.batch_turns)
+        return replace(self, live=self.live.pinned(), turns=turns)
 
     async def compute(
         self, work: Callable[[Bundle, Withheld], Result], *, deadline: float | None = None
@@ -106,37 +127,51 @@ class Retriever:
         self.queue.close()
         await self.cache.close()
 
-    async def _find(self, bundle: Bundle, query: Query, deadline: float | None) -> Found:
-        if not query.history:
-            # Most new users have no history; their answer costs less than a look-up.
-            return (await self._compute(bundle, query, deadline)).found
-        epoch = self.live.takedowns.epoch
-        key = cache_key(bundle.version, epoch, query)
+    async def _find(
+        self, bundle: Bundle, query: Query, epoch: str, key: str, deadline: float | None
+    ) -> Found:
+        """Find an answer that is not in memory: under way, in the shared cache, or computed."""
 
         async def fly(answer: asyncio.Future[Found]) -> None:
             with self.metrics.stage("cache"):
-                stored = await self.cache.get(key)
+                stored = await self.cache.get(key, deadline=deadline)
             # While the cache was asked, what it answers may have been taken down.
             if stored is not None and epoch == self.live.takedowns.epoch:
                 answer.set_result(Found("cache", stored))
                 return
-            computed = await self._compute(bundle, query, deadline)
-            answer.set_result(computed.found)
-            # Popular items are quicker to find than to look up, and a stored answer would not
-            # tell that it is a fallback.
-            if computed.found.source == "model":
-                # Under the takedowns that it was computed with: while it waited for its turn they
-                # may have changed, and they may change back.
-                await self.cache.put(
-                    cache_key(bundle.version, computed.epoch, query), computed.found.stored
-                )
+            kept_under = None
+            try:
+                computed = await self._compute_in_turn(bundle, query, deadline)
+                answer.set_result(computed.found)
+                # Popular items are quicker to find than to look up, and a stored answer would not
+                # tell that it is a fallback.
+                if computed.found.source == "model":
+                    # Under the takedowns that it was computed with: while it waited for its turn
+                    # they may have changed, and they may change back.
+                    kept_under = cache_key(bundle.version, computed.epoch, query)
+                    await self.cache.put(kept_under, computed.found.stored)
+            finally:
+                if kept_under != key:
+                    self.cache.give_up(key)
 
-        shared = await self.flights.join(key)
-        found = shared or await self.flights.start(key, fly)
-        if shared is not None and shared.source == "model":
-            found = Found("cache", shared.stored)
-        self.metrics.cache_lookups.labels("hit" if found.source == "cache" else "miss").inc()
+        found = await self.flights.join(key)
+        tier = "flight" if found is not None and found.source == "model" else "redis"
+        if found is None:
+            found = await self.flights.start(key, fly)
+        elif found.source == "model":
+            found = Found("cache", found.stored)
+        looked_up = ("hit", tier) if found.source == "cache" else ("miss", "none")
+        self.metrics.cache_lookups.labels(*looked_up).inc()
         return found
+
+    async def _compute_in_turn(
+        self, bundle: Bundle, query: Query, deadline: float | None
+    ) -> _Computed:
+        """Compute; of a batch only some at a time."""
+        if self.turns is None:
+            return await self._compute(bundle, query, deadline)
+        async with self.turns:
+            return await self._compute(bundle, query, deadline)
 
     async def _compute(self, bundle: Bundle, query: Query, deadline: float | None) -> _Computed:
         epoch, result, stored = await self.queue.run(
