@@ -1,6 +1,7 @@
 """Item rows to ids, titles, categories and popularity, and back; everything memory-mapped.
 
-items.safetensors       by item row: id, title, url, category numbers, interactions, cold or not
+items.safetensors       by item row: id, title, url, category numbers, interactions, cold or not,
+                        and how answers name it
 categories.safetensors  by category number: name, item rows
 id_lookup.safetensors   sorted hashes of the item ids, and their rows
 popular.npy             all item rows, most interactions first
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from index.catalog_checks import (
@@ -41,6 +43,10 @@ POPULAR_FILE = "popular.npy"
 
 ITEM_COLUMNS = ("item_id", "title", "category", "url", "interactions")
 TEXT_COLUMNS = ("item_id", "title", "url")
+MEMBERS = "members"
+
+_MOST_KNOWN = 1 << 16
+"""Ids whose rows are remembered: most requests name popular items. Takes 10 MB, rarely more."""
 
 
 class Catalog:
@@ -62,6 +68,7 @@ class Catalog:
                 check_texts(items, name)
             self._ids, self._titles = TextColumn(items, "item_id"), TextColumn(items, "title")
             self._urls = TextColumn(items, "url")
+            self._members = self._open_members(items)
             self._codes = ListColumn(items, "category")
             self.n_items = len(self._ids)
             self.interactions: Rows = items["interactions"]
@@ -74,11 +81,12 @@ class Catalog:
             check_texts(categories, "name")
             names = TextColumn(categories, "name")
             check_lists(categories, "rows", self.n_items)
-            self._members = ListColumn(categories, "rows")
-            _require_lengths({len(self._members)}, len(names))
+            self._rows_of_category = ListColumn(categories, "rows")
+            _require_lengths({len(self._rows_of_category)}, len(names))
         with _named(folder / ITEMS_FILE):
             check_lists(items, "category", len(names))
-            _require_lengths({len(self._codes), len(self._titles)}, self.n_items)
+            columns = (self._codes, self._titles, self._members)
+            _require_lengths({len(each) for each in columns}, self.n_items)
         with _named(folder / LOOKUP_FILE):
             self._hashes: NDArray[np.uint64] = lookup["hashes"]
             self._rows: Rows = lookup["rows"]
@@ -91,6 +99,7 @@ class Catalog:
         self.popular = popular
         self._category_names = names.take(np.arange(len(names)))
         self._category_codes = {name: code for code, name in enumerate(self._category_names)}
+        self._known_rows: dict[str, int] = {}
 
     def __repr__(self) -> str:
         return f"<Catalog {self.n_items} items, {len(self._category_names)} categories>"
@@ -104,6 +113,18 @@ class Catalog:
         Returns:
             Item rows, -1 where the id is unknown. Shape (len(item_ids),), int64.
         """
+        known = self._known_rows
+        new = [each for each in item_ids if each not in known]
+        if new:
+            if len(known) + len(new) > _MOST_KNOWN:
+                # Another dictionary, since other threads may be reading this one.
+                known = self._known_rows = {}
+                new = list(item_ids)
+            known.update(zip(new, self._looked_up(new).tolist(), strict=True))
+        return np.array([known[each] for each in item_ids], dtype=np.int64)
+
+    def _looked_up(self, item_ids: Sequence[str]) -> Rows:
+        """Do what ``rows_of`` promises by the tables."""
         hashes = hash_ids(item_ids)
         positions = np.searchsorted(self._hashes, hashes)
         positions[positions == self.n_items] = 0
@@ -114,6 +135,14 @@ class Catalog:
             if found != item_ids[place]:
                 rows[place] = self._row_beside(int(positions[place]), item_ids[place])
         return rows
+
+    def _open_members(self, items: Tensors) -> TextColumn:
+        """Open what ``members_of`` returns; bundles of an earlier program do not have it."""
+        if f"{MEMBERS}.values" not in items:
+            rows = np.arange(len(self._ids))
+            items = text_tensors(MEMBERS, _members(self.ids_of(rows), self.titles_of(rows)))
+        check_texts(items, MEMBERS)
+        return TextColumn(items, MEMBERS)
 
     def _require_different_ids(self) -> None:
         """Raise ValueError where two rows have the same id, which hash alike."""
@@ -137,6 +166,15 @@ class Catalog:
     def titles_of(self, rows: Rows) -> list[str | None]:
         """Return the titles of these rows, None where there is none. Shape (n,), int64."""
         return [title or None for title in self._titles.take(rows)]
+
+    def members_of(self, rows: Rows) -> list[bytes]:
+        """Return how answers name the items of these rows. Shape (n,), int64.
+
+        Returns:
+            Members of a JSON object without its braces, UTF-8: ``item_id``, and ``title`` where
+            there is one.
+        """
+        return self._members.take_bytes(rows)
 
     def categories_of(self, rows: Rows) -> list[list[str]]:
         """Return the category names of these rows. Shape (n,), int64."""
@@ -172,7 +210,9 @@ class Catalog:
         codes = [self._category_codes[name] for name in categories if name in self._category_codes]
         if not codes:
             return np.empty(0, dtype=np.int64)
-        return np.unique(np.concatenate([self._members[code] for code in codes])).astype(np.int64)
+        return np.unique(np.concatenate([self._rows_of_category[code] for code in codes])).astype(
+            np.int64
+        )
 
 
 def hash_ids(item_ids: Sequence[str]) -> NDArray[np.uint64]:
@@ -195,9 +235,11 @@ def write_catalog(items: "pl.DataFrame", folder: Path) -> None:
     names = sorted({name for each in item_categories for name in each})
     numbers = {name: number for number, name in enumerate(names)}
     codes = [np.array([numbers[name] for name in each], dtype=np.int32) for each in item_categories]
+    titles = items["title"].fill_null("").to_list()
     table = {
         **text_tensors("item_id", item_ids),
-        **text_tensors("title", items["title"].fill_null("").to_list()),
+        **text_tensors("title", titles),
+        **text_tensors(MEMBERS, _members(item_ids, titles)),
         **text_tensors("url", items["url"].fill_null("").to_list()),
         **list_tensors("category", codes, np.int32),
         "interactions": interactions,
@@ -213,6 +255,13 @@ def write_catalog(items: "pl.DataFrame", folder: Path) -> None:
     file = BytesIO()
     np.save(file, popular, allow_pickle=False)
     write_bytes(folder / POPULAR_FILE, file.getvalue())
+
+
+def _members(item_ids: Sequence[str], titles: Sequence[str | None]) -> Iterator[str]:
+    """Write items as the members of JSON objects, once for all answers that will name them."""
+    for item_id, title in zip(item_ids, titles, strict=True):
+        fields = {"item_id": item_id, "title": title} if title else {"item_id": item_id}
+        yield orjson.dumps(fields).decode()[1:-1]
 
 
 def _category_tensors(names: list[str], codes: list[NDArray[np.int32]]) -> Tensors:

@@ -25,11 +25,13 @@ class TextColumn:
 
     def take(self, rows: Rows) -> list[str]:
         """Return the texts of these rows. Shape (n,), int64."""
+        return [each.decode("utf-8", ERRORS) for each in self.take_bytes(rows)]
+
+    def take_bytes(self, rows: Rows) -> list[bytes]:
+        """Return the texts of these rows as they lie in the file, UTF-8. Shape (n,), int64."""
         begins, ends = self._offsets[rows].tolist(), self._offsets[rows + 1].tolist()
         data = self._bytes
-        return [
-            str(data[begin:end], "utf-8", ERRORS) for begin, end in zip(begins, ends, strict=True)
-        ]
+        return [data[begin:end].tobytes() for begin, end in zip(begins, ends, strict=True)]
 
 
 class ListColumn:

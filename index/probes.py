@@ -15,7 +15,7 @@ from index.direct import search_directly
 from index.exact import ExactItemIndex, exact_scores
 from index.item_index import ItemIndex
 from index.merging import Candidates
-from index.retrieval import retrieve, retrieve_together
+from index.retrieval import Wish, retrieve, retrieve_together
 from index.tensor_files import open_tensors, write_tensors
 from model.arrays import Floats, Rows
 from model.errors import BundleError
@@ -146,7 +146,8 @@ def measure_recall(item_index: ItemIndex, item_vectors: Floats, probes: Probes) 
     Returns:
         Recall, 0 to 1.
     """
-    answers = retrieve_together(item_index, list(probes.interests), probes.rows.shape[1])
+    wishes = [Wish(interests, probes.rows.shape[1]) for interests in probes.interests]
+    answers = retrieve_together(item_index, wishes)
     hits = 0
     for answer, interests, scores in zip(answers, probes.interests, probes.scores, strict=True):
         found = item_vectors[answer.rows]

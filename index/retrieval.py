@@ -1,4 +1,4 @@
-"""From the interests of one user, or from one item, to candidates.
+"""From the interests of users, or from one item, to candidates.
 
 On an exact index (kind ``flat``) the answer is *the* top n by maximum over interests: whatever is
 excluded, with equal scores in item-row order also where the cut falls among them. Hence a shorter
@@ -10,6 +10,7 @@ may find an item that a shorter one missed.
 """
 
 from collections.abc import Callable, Generator, Mapping, Sequence
+from functools import partial
 from math import ceil
 from typing import NamedTuple
 
@@ -25,10 +26,31 @@ from model.arrays import Floats, Mask, Rows
 WIDENING = 4
 """How much more is fetched when equal scores reach beyond what was fetched."""
 
+_FETCH_STEP = 32
 _LEAST_LENGTH = 1e-12
 
 Aggregate = Callable[[SearchResult, Wanted, int], tuple[Candidates, bool]]
 """Makes candidates of lists, and tells whether nothing outside the lists can change the first n."""
+
+
+class Wish(NamedTuple):
+    """What is to be found for one user.
+
+    Attributes:
+        interests: Shape (k, d), float32.
+        n: Candidates wanted, at least 1.
+        excluded: Rows not wanted, in any order; repeated ones and -1 (unknown item) do no harm.
+            Shape (m,), int64.
+        allowed: True for the rows that are wanted. Shape (n_items,), bool. None = all.
+        shares: Each interest names candidates in proportion to these (``merge_by_quota``). Shape
+            (k,), float32 or int64. None = the best items win, whichever interest found them.
+    """
+
+    interests: Floats
+    n: int
+    excluded: Rows = np.empty(0, dtype=np.int64)
+    allowed: Mask | None = None
+    shares: Floats | Rows | None = None
 
 
 def retrieve(
@@ -38,90 +60,51 @@ def retrieve(
     *,
     excluded: Rows,
     allowed: Mask | None = None,
+    shares: Floats | Rows | None = None,
     withheld: Withheld | None = None,
 ) -> Candidates:
     """Find the n items whose best inner product with any interest is largest.
 
     Args:
         item_index: What to search.
-        interests: Shape (k, d), float32.
+        interests: See ``Wish``; so are the arguments that are not told here.
         n: Candidates wanted, at least 1.
-        excluded: Rows not wanted, in any order; repeated ones and -1 (unknown item) do no harm.
-            Shape (m,), int64.
-        allowed: True for the rows that are wanted. Shape (n_items,), bool. None = all.
+        excluded: Shape (m,), int64.
+        allowed: Shape (n_items,), bool.
+        shares: Shape (k,), float32 or int64.
         withheld: Rows that nobody may get, made once for many calls.
 
     Returns:
         n candidates, or as many as the catalog has under these conditions, best first, ties by
         row. On an exact index those for a smaller ``n`` are the first of those for a larger one;
-        on an approximate index they need not be (see above).
+        on an approximate index, and with ``shares``, they need not be.
 
     Raises:
-        ValueError: ``n`` is below 1 or a shape does not fit.
+        ValueError: ``n`` is below 1, a shape does not fit, or the shares cannot be divided by.
     """
-    wanted = wanted_rows(item_index.n_items, excluded, allowed, withheld)
-    return run_together(item_index, [_search(interests, n, wanted, _by_maximum)])[0]
+    wish = Wish(interests, n, excluded, allowed, shares)
+    return retrieve_together(item_index, [wish], withheld=withheld)[0]
 
 
 def retrieve_together(
-    item_index: ItemIndex, interests: Sequence[Floats], n: int
+    item_index: ItemIndex, wishes: Sequence[Wish], *, withheld: Withheld | None = None
 ) -> list[Candidates]:
-    """Find for each of several users what ``retrieve`` finds, nothing excluded, in one search.
+    """Find for each of several users what ``retrieve`` finds, in as few searches as can be.
 
     Args:
         item_index: What to search.
-        interests: Of each user. Shape (k, d), float32.
-        n: Candidates wanted for each, at least 1.
+        wishes: Of each user.
+        withheld: See ``retrieve``.
 
     Raises:
         ValueError: See ``retrieve``.
     """
-    nothing = np.empty(0, dtype=np.int64)
-    wanted = wanted_rows(item_index.n_items, nothing, None, None)
-    searches = [_search(each, n, wanted, _by_maximum) for each in interests]
+    searches = []
+    for wish in wishes:
+        wanted = wanted_rows(item_index.n_items, wish.excluded, wish.allowed, withheld)
+        aggregate = _by_maximum if wish.shares is None else partial(_by_quota, shares=wish.shares)
+        searches.append(_search(wish.interests, wish.n, wanted, aggregate))
     return run_together(item_index, searches)
-
-
-def retrieve_by_quota(
-    item_index: ItemIndex,
-    interests: Floats,
-    n: int,
-    *,
-    weights: Floats | Rows,
-    excluded: Rows,
-    allowed: Mask | None = None,
-    withheld: Withheld | None = None,
-) -> Candidates:
-    """Find n items of which each interest names a share (``merge_by_quota``).
-
-    Args:
-        item_index: See ``retrieve``; so are the arguments that are not told here.
-        interests: Shape (k, d), float32.
-        n: Candidates wanted, at least 1.
-        weights: To which the shares are in proportion. Shape (k,), float32 or int64.
-        excluded: Shape (m,), int64.
-        allowed: Shape (n_items,), bool.
-        withheld: Rows that nobody may get.
-
-    Returns:
-        n candidates, or as many as the catalog has under these conditions, best first, ties by
-        row. Those for a smaller ``n`` need not be among them.
-
-    Raises:
-        ValueError: ``n`` is below 1, or the weights cannot be divided by.
-    """
-
-    def by_quota(result: SearchResult, wanted: Wanted, n: int) -> tuple[Candidates, bool]:
-        quotas = largest_remainder(n, weights)
-        lists = wanted.in_lists(result)
-        # What an interest was not asked for scores at most as its last row, and n items are all
-        # that it may need: then the others together hold fewer.
-        sure = (lists.rows != NO_ROW) & (lists.scores > result.scores[:, -1:])
-        is_settled = bool((sure.sum(axis=1) >= n)[quotas > 0].all())
-        return merge_by_quota(lists, quotas), is_settled
-
-    wanted = wanted_rows(item_index.n_items, excluded, allowed, withheld)
-    return run_together(item_index, [_search(interests, n, wanted, by_quota)])[0]
 
 
 def similar_items(
@@ -142,7 +125,7 @@ def similar_items(
         row: The item; its vector counts at unit length.
         n: Candidates wanted, at least 1.
         excluded: Rows not wanted. Shape (m,), int64.
-        allowed: See ``retrieve``.
+        allowed: See ``Wish``.
         withheld: See ``retrieve``. The item itself may be among them.
 
     Returns:
@@ -224,11 +207,11 @@ def _search(interests: Floats, n: int, wanted: Wanted, aggregate: Aggregate) -> 
     if n < 1:
         return _nothing()
     # One more than can be needed: its score tells whether the cut falls among equal scores.
-    fetch = _with_share(n + len(wanted.dropped) + 1, wanted)
+    fetch = _in_steps(_with_share(n + len(wanted.dropped) + 1, wanted))
     while True:
         if wanted.withheld is not None and fetch > n + len(wanted.dropped) + MAX_OVERFETCH:
             wanted = wanted.all_in_search()
-            fetch = n + len(wanted.dropped) + 1
+            fetch = _in_steps(n + len(wanted.dropped) + 1)
         fetch = min(fetch, wanted.reachable)
         result = yield Lookup(interests, fetch, wanted.searched)
         found, is_settled = aggregate(result, wanted, n)
@@ -238,8 +221,28 @@ def _search(interests: Floats, n: int, wanted: Wanted, aggregate: Aggregate) -> 
 
 
 def _by_maximum(result: SearchResult, wanted: Wanted, n: int) -> tuple[Candidates, bool]:
-    merged = wanted.of(merge_interests(result))
+    merged = wanted.of(merge_interests(result, least=wanted.least_score(result, n)))
     return merged, _is_settled(result, merged, n)
+
+
+def _by_quota(
+    result: SearchResult, wanted: Wanted, n: int, *, shares: Floats | Rows
+) -> tuple[Candidates, bool]:
+    quotas = largest_remainder(n, shares)
+    lists = wanted.in_lists(result)
+    # What an interest was not asked for scores at most as its last row, and n items are all
+    # that it may need: then the others together hold fewer.
+    sure = (lists.rows != NO_ROW) & (lists.scores > result.scores[:, -1:])
+    is_settled = bool((sure.sum(axis=1) >= n)[quotas > 0].all())
+    return merge_by_quota(lists, quotas), is_settled
+
+
+def _in_steps(fetch: int) -> int:
+    """Round up: users who want about as many answers then share a search.
+
+    By a rule of its own, so that what a user finds does not depend on who else asks.
+    """
+    return -(-fetch // _FETCH_STEP) * _FETCH_STEP
 
 
 def _with_share(fetch: int, wanted: Wanted) -> int:

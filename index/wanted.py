@@ -37,18 +37,43 @@ class Wanted(NamedTuple):
 
     def of(self, found: Candidates) -> Candidates:
         """Return those found that are wanted."""
-        if len(self.dropped):
-            found = found.take(np.flatnonzero(~np.isin(found.rows, self.dropped)))
-        if self.withheld is not None:
-            found = found.take(np.flatnonzero(self.withheld.allowed[found.rows]))
-        return found
+        is_wanted = self._is_wanted(found.rows)
+        return found if is_wanted is None else found.take(np.flatnonzero(is_wanted))
 
     def in_lists(self, result: SearchResult) -> SearchResult:
         """Return the lists with ``NO_ROW`` in the place of what is not wanted."""
-        is_wanted = ~np.isin(result.rows, self.dropped)
-        if self.withheld is not None:
-            is_wanted &= self.withheld.allowed[result.rows]
+        is_wanted = self._is_wanted(result.rows)
+        if is_wanted is None:
+            return result
         return SearchResult(result.scores, np.where(is_wanted, result.rows, NO_ROW))
+
+    def least_score(self, result: SearchResult, n: int) -> float:
+        """Return a score that none of the n best wanted rows lies below; -inf where none is known.
+
+        One interest alone finds n wanted rows, as soon as its list has n more than are unwanted.
+
+        Args:
+            result: One query per interest. Shape (k, m).
+            n: At least 1.
+        """
+        unwanted = len(self.dropped)
+        if self.withheld is not None:
+            unwanted += int(np.count_nonzero(~self.withheld.allowed[result.rows]))
+        place = n + unwanted - 1
+        return float(result.scores[:, place].max()) if place < result.rows.shape[1] else -np.inf
+
+    def _is_wanted(self, rows: Rows) -> Mask | None:
+        """Tell which rows are not to be dropped, in the shape of ``rows``; None for all."""
+        is_wanted = None
+        if len(self.dropped):
+            # np.isin would sort both anew.
+            places = np.searchsorted(self.dropped, rows)
+            places[places == len(self.dropped)] = 0
+            is_wanted = self.dropped[places] != rows
+        if self.withheld is not None:
+            is_served = self.withheld.allowed[rows]
+            is_wanted = is_served if is_wanted is None else is_wanted & is_served
+        return is_wanted
 
     def all_in_search(self) -> "Wanted":
         """Return the same with what is withheld left out by the search."""

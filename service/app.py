@@ -4,14 +4,17 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 from fastapi import FastAPI
 
 from index.registry import Registry
 from index.takedown_file import TakedownFile
 from model.errors import OpalError
+from service.batching import MicroBatcher
 from service.cache import AnswerCache, NullCache, SharedCache, TieredCache
 from service.dependencies import Drain, State
+from service.direct_match import DirectMatch
 from service.flights import Flights
 from service.live import LiveBundle
 from service.lives import Lives
@@ -26,7 +29,7 @@ from service.reloading import BundleFollower
 from service.routes import admin, items, match, operations, takedowns
 from service.routes.docs import add_docs
 from service.schemas import Limits
-from service.serving import Retriever
+from service.serving import Retriever, compute_together
 from service.settings import Settings, read_settings
 from service.takedown_store import FileTakedowns, TakedownStore
 from service.takedowns import TakedownFollower
@@ -72,6 +75,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     add_docs(app)
     # The last one added is the first one that a request meets.
     app.add_middleware(BodyLimitMiddleware, max_bytes=settings.max_body_bytes)
+    app.add_middleware(DirectMatch, max_body_bytes=settings.max_body_bytes)
     app.add_middleware(ObserveMiddleware, metrics=metrics, access_log=settings.access_log)
     return app
 
@@ -86,11 +90,19 @@ async def _start(settings: Settings, metrics: Metrics, closing: AsyncExitStack) 
         interval=settings.reload_interval,
         threads=settings.threads,
     )
+    queue = WorkQueue(max_pending=settings.max_pending, metrics=metrics)
     retriever = Retriever(
         live=live,
         cache=choose_cache(settings, metrics),
         flights=Flights(),
-        queue=WorkQueue(max_pending=settings.max_pending, metrics=metrics),
+        queue=queue,
+        batcher=MicroBatcher(
+            partial(compute_together, takedowns=live.takedowns, metrics=metrics),
+            queue=queue,
+            max_batch=settings.micro_batch,
+            max_wait=settings.micro_batch_wait_ms / 1000,
+            metrics=metrics,
+        ),
         metrics=metrics,
         batch_turns=max(1, settings.max_pending // _BATCHES_IN_QUEUE),
     )

@@ -26,7 +26,7 @@ from service.takedowns import TakedownFollower
 
 AnyBody = TypeVar("AnyBody", bound=Body)
 
-_HOUR_MS = 3_600_000
+MOST_TIMEOUT_MS = 3_600_000
 
 
 class Drain:
@@ -80,7 +80,7 @@ async def get_deadline(
         Header(
             alias="X-Timeout-Ms",
             ge=1,
-            le=_HOUR_MS,
+            le=MOST_TIMEOUT_MS,
             description="Milliseconds that you wait for the answer. Work that has not begun by "
             "then is not begun: 504",
         ),

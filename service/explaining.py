@@ -5,7 +5,8 @@ a_tj (e_t · e_v) to what interest j thinks of item v (up to the length of the s
 hard stage adds).
 """
 
-from typing import Any, NotRequired
+from functools import cached_property
+from typing import Any, NamedTuple, NotRequired
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +14,9 @@ from typing_extensions import TypedDict
 
 from index.bundle import Bundle
 from index.merging import Candidates
-from model.arrays import Rows
+from model.arrays import Floats, Rows
 from model.inference import Interests
-from service.answers import HistoryItem, Reason
+from service.answers import Reason
 
 DECIMALS = 6
 """Decimals of every number: more than float32 holds would be noise, and bytes."""
@@ -29,6 +30,18 @@ class ItemFields(TypedDict):
 
     item_id: str
     title: NotRequired[str]
+
+
+class Strongest(NamedTuple):
+    """The items of the history that belong to each interest most, strongest first.
+
+    Attributes:
+        rows: Item rows. Shape (k, at most REASONS), int64.
+        weights: Their assignment to the interest. The same shape, float32.
+    """
+
+    rows: Rows
+    weights: Floats
 
 
 def item_fields(bundle: Bundle, rows: Rows) -> list[ItemFields]:
@@ -57,43 +70,45 @@ class Explainer:
     """
 
     def __init__(self, bundle: Bundle, history: Rows, interests: Interests) -> None:
-        self._vectors = bundle.encoder.item_vectors
-        used = history[len(history) - len(interests.assignment) :]
-        self._rows, first, occurrence = np.unique(used, return_index=True, return_inverse=True)
-        self._fields = item_fields(bundle, self._rows)
-        self._count = np.bincount(occurrence).astype(np.float32)
+        self._bundle = bundle
+        self._used = history[len(history) - len(interests.assignment) :]
+        self._rows, first = np.unique(self._used, return_index=True)
         # a_tj depends on the item alone, so that any occurrence will do. Shape (n_rows, k)
         self._assignment = interests.assignment[first]
 
-    def strongest_items(self, interest: int) -> list[HistoryItem]:
-        """Return the items of the history that belong to an interest most, strongest first."""
-        weights = self._assignment[:, interest]
-        strongest: list[int] = _largest(weights[np.newaxis])[0].tolist()
-        return [
-            {**self._fields[place], "weight": round(float(weights[place]), DECIMALS)}
-            for place in strongest
-        ]
+    def strongest(self) -> Strongest:
+        """Return the items of the history that belong to each interest most."""
+        weights = self._assignment.T
+        places = _largest(weights)
+        return Strongest(self._rows[places], np.take_along_axis(weights, places, axis=1))
 
     def reasons(self, candidates: Candidates) -> list[list[Reason]]:
         """Return for each candidate the items of the history that speak for it, best first."""
         # One small product per candidate, in float64: a single large one would round by its
         # shape, and the same candidate would get another number in a longer answer.
-        ours = self._vectors[self._rows].astype(np.float64)
-        theirs = self._vectors[candidates.rows].astype(np.float64)
+        ours = self._bundle.encoder.item_vectors[self._rows].astype(np.float64)
+        theirs = self._bundle.encoder.item_vectors[candidates.rows].astype(np.float64)
         similarity = np.matmul(theirs[:, np.newaxis, :], ours.T)[:, 0, :]
-        share = (self._assignment * self._count[:, np.newaxis])[:, candidates.interests].T
+        share = (self._assignment * self._counts[:, np.newaxis])[:, candidates.interests].T
         contribution = share * similarity
         best = _largest(contribution)
+        fields = item_fields(self._bundle, self._rows)
         places: list[list[int]] = best.tolist()
         values: list[list[float]] = np.take_along_axis(contribution, best, axis=1).tolist()
         return [
             [
-                {**self._fields[place], "contribution": round(value, DECIMALS)}
+                {**fields[place], "contribution": round(value, DECIMALS)}
                 for place, value in zip(*each, strict=True)
                 if value > 0
             ]
             for each in zip(places, values, strict=True)
         ]
+
+    @cached_property
+    def _counts(self) -> Floats:
+        """How often each item occurs. Shape (n_rows,), float32."""
+        places = np.searchsorted(self._rows, self._used)
+        return np.bincount(places, minlength=len(self._rows)).astype(np.float32)
 
 
 def _largest(values: NDArray[np.floating[Any]]) -> NDArray[np.int64]:

@@ -1,41 +1,28 @@
-"""A request's life without HTTP, cache or queue: a query and a bundle in, an answer out.
+"""A request's life without HTTP, cache or queue: queries and a bundle in, answers out.
 
 Pure functions. The same query on the same bundle gives the same answer to the last byte.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from index.bundle import Bundle
 from index.diversity import diversify
 from index.merging import Candidates
 from index.quota import largest_remainder
-from index.retrieval import retrieve, retrieve_by_quota, similar_items
+from index.retrieval import Wish, retrieve_together, similar_items
 from index.withheld import Withheld
-from model.arrays import Rows
+from model.arrays import Floats, Mask, Rows
 from model.inference import Interests
-from service.answers import (
-    Candidate,
-    InterestsAnswer,
-    InterestSummary,
-    InterestVector,
-    SimilarAnswer,
-    SimilarItem,
-    StoredAnswer,
-)
+from service.answers import InterestsAnswer, InterestVector, SimilarAnswer, SimilarItem
 from service.explaining import DECIMALS, Explainer, item_fields
 from service.query import Query
+from service.rendering import by_weight, render_answer, render_candidates, render_interests
 
-Mask = NDArray[np.bool_]
 Stage = Callable[[str], AbstractContextManager[None]]
-
-# Shares of all interactions are small numbers.
-_SHARE_DECIMALS = 9
 
 # With diversity, candidates are chosen among so many more than are wanted.
 _POOL_FACTOR = 3
@@ -46,16 +33,36 @@ class Match(NamedTuple):
     """An answer and what the metrics want to know of it.
 
     Attributes:
-        answer: What the query and the bundle determine.
+        stored: What query and bundle determine: ``answers.StoredAnswer`` as JSON.
         is_fallback: Nothing of the history was known; these are popular items.
         known_items: Interactions whose item the bundle knows.
+        unknown_items: The others.
         interests_in_use: Interests that hold at least one interaction.
     """
 
-    answer: StoredAnswer
+    stored: bytes
     is_fallback: bool
     known_items: int
+    unknown_items: int
     interests_in_use: int
+
+
+class _User(NamedTuple):
+    """A query in the terms of a bundle.
+
+    Attributes:
+        query: What is asked.
+        known: Rows of the items of the history that the bundle knows, oldest first.
+        unknown_items: How many others there are.
+        excluded: Rows that must not be candidates; -1 among them.
+        allowed: True for the rows that may be candidates. Shape (n_items,), bool. None = all.
+    """
+
+    query: Query
+    known: Rows
+    unknown_items: int
+    excluded: Rows
+    allowed: Mask | None
 
 
 def match(
@@ -65,54 +72,48 @@ def match(
     withheld: Withheld | None = None,
     stage: Stage = lambda _: nullcontext(),
 ) -> Match:
-    """Answer a query from a bundle.
+    """Answer a query from a bundle; see ``match_together``."""
+    return match_together(bundle, [query], withheld=withheld, stage=stage)[0]
+
+
+def match_together(
+    bundle: Bundle,
+    queries: Sequence[Query],
+    *,
+    withheld: Withheld | None = None,
+    stage: Stage = lambda _: nullcontext(),
+) -> list[Match]:
+    """Answer queries from a bundle, to the byte what each of them would get alone.
 
     What is withheld is no candidate, whatever is asked; in the history it still describes the user.
 
     Args:
         bundle: The live bundle.
-        query: What is asked.
+        queries: What is asked.
         withheld: Rows of this bundle that must not be candidates.
-        stage: Measures a stage by name: encode, search, rank.
+        stage: Measures a stage by name, once for all queries: encode, search, rank, serialise.
     """
-    rows = bundle.catalog.rows_of(query.history)
-    known = rows[rows >= 0]
-    excluded = bundle.catalog.rows_of(query.exclude)
-    if query.exclude_seen:
-        excluded = np.concatenate((excluded, known))
-    allowed = _allowed_rows(bundle, query)
-    if len(known) == 0:
-        interests, explainer, quotas = None, None, None
-        candidates = popular_items(
-            bundle, query.top_k, excluded=excluded, allowed=allowed, withheld=withheld
-        )
-    else:
-        with stage("encode"):
-            interests = bundle.encoder.encode(known)
-        quotas = _quotas(query, interests)
-        with stage("search"):
-            search = retrieve if quotas is None else partial(retrieve_by_quota, weights=quotas)
-            candidates = search(
-                bundle.item_index,
-                interests.vectors,
-                _pool_size(query),
-                excluded=excluded,
-                allowed=allowed,
-                withheld=withheld,
-            )
-        explainer = Explainer(bundle, known, interests)
+    everybody = [_user_of(bundle, query) for query in queries]
+    users = [user for user in everybody if len(user.known)]
+    with stage("encode"):
+        encoded = bundle.encoder.encode_batch([user.known for user in users])
+    quotas = [_quotas(*each) for each in zip(users, encoded, strict=True)]
+    with stage("search"):
+        wishes = [
+            Wish(interests.vectors, _pool_size(user.query), user.excluded, user.allowed, shares)
+            for user, interests, shares in zip(users, encoded, quotas, strict=True)
+        ]
+        pools = retrieve_together(bundle.item_index, wishes, withheld=withheld)
     with stage("rank"):
-        if query.diversity > 0 and interests is not None:
-            vectors = bundle.encoder.item_vectors
-            candidates = diversify(candidates, vectors, query.diversity, query.top_k, quotas=quotas)
-        answer = StoredAnswer(
-            bundle_version=bundle.version,
-            unknown_items=len(rows) - len(known),
-            interests=_summaries(interests, explainer),
-            candidates=_candidates(bundle, candidates, explainer, explain=query.explain),
-        )
-    in_use = 0 if interests is None else int(np.count_nonzero(interests.counts))
-    return Match(answer, interests is None, len(known), in_use)
+        ranked = iter([_ranked(bundle, *each) for each in zip(users, pools, quotas, strict=True)])
+    with stage("serialise"):
+        described = iter(encoded)
+        return [
+            _answer(bundle, user, next(described), next(ranked))
+            if len(user.known)
+            else _fallback(bundle, user, withheld)
+            for user in everybody
+        ]
 
 
 def popular_items(
@@ -199,21 +200,25 @@ def similar_to(
     return SimilarAnswer(bundle_version=bundle.version, candidates=items)
 
 
-def by_weight(interests: Interests) -> list[int]:
-    """Return the numbers of the interests, largest weight first, ties by number."""
-    order: list[int] = np.argsort(-interests.weights, kind="stable").tolist()
-    return order
+def _user_of(bundle: Bundle, query: Query) -> _User:
+    rows = bundle.catalog.rows_of(query.history)
+    known = rows[rows >= 0]
+    excluded = bundle.catalog.rows_of(query.exclude)
+    if query.exclude_seen:
+        excluded = np.concatenate((excluded, known))
+    allowed = _allowed_rows(bundle, query)
+    return _User(query, known, len(rows) - len(known), excluded, allowed)
 
 
-def _quotas(query: Query, interests: Interests) -> Rows | None:
+def _quotas(user: _User, interests: Interests) -> Rows | None:
     """Divide the places among the interests, shape (k,), int64; None where they compete freely.
 
     A larger pool is divided in proportion to these and not to the weights, so that every interest
     has in the pool what it needs for its places.
     """
-    if query.aggregation == "max":
+    if user.query.aggregation == "max":
         return None
-    return largest_remainder(query.top_k, interests.weights)
+    return largest_remainder(user.query.top_k, interests.weights)
 
 
 def _pool_size(query: Query) -> int:
@@ -234,50 +239,49 @@ def _allowed_rows(bundle: Bundle, query: Query) -> Mask | None:
     return allowed
 
 
-def _summaries(interests: Interests | None, explainer: Explainer | None) -> list[InterestSummary]:
-    if interests is None or explainer is None:
-        return []
-    return [
-        InterestSummary(
-            interest=number,
-            weight=round(float(interests.weights[number]), DECIMALS),
-            interactions=int(interests.counts[number]),
-            strongest_items=explainer.strongest_items(number),
-        )
-        for number in by_weight(interests)
-    ]
+def _ranked(bundle: Bundle, user: _User, pool: Candidates, quotas: Rows | None) -> Candidates:
+    """Choose candidates from the pool."""
+    query = user.query
+    if query.diversity == 0:
+        return pool
+    vectors = bundle.encoder.item_vectors
+    return diversify(pool, vectors, query.diversity, query.top_k, quotas=quotas)
 
 
-def _candidates(
-    bundle: Bundle, found: Candidates, explainer: Explainer | None, *, explain: bool
-) -> list[Candidate]:
-    columns = zip(
-        item_fields(bundle, found.rows),
-        _rounded(found.scores, _SHARE_DECIMALS if explainer is None else DECIMALS),
-        found.interests.tolist(),
-        strict=True,
+def _answer(bundle: Bundle, user: _User, interests: Interests, candidates: Candidates) -> Match:
+    explainer = Explainer(bundle, user.known, interests)
+    stored = render_answer(
+        bundle,
+        unknown_items=user.unknown_items,
+        interests=render_interests(bundle, interests, explainer.strongest()),
+        candidates=render_candidates(
+            bundle,
+            candidates,
+            reasons=explainer.reasons(candidates) if user.query.explain else None,
+        ),
     )
-    candidates: list[Candidate] = [
-        {
-            **fields,  # type: ignore[typeddict-item] # what some have is added below
-            "score": score,
-            "rank": rank,
-            "interest": None if interest < 0 else interest,
-        }
-        for rank, (fields, score, interest) in enumerate(columns, start=1)
-    ]
-    for place in np.flatnonzero(bundle.catalog.cold[found.rows]).tolist():
-        candidates[place]["cold"] = True
-    if explain and explainer is not None:
-        reasons = explainer.reasons(found)
-        for candidate, because in zip(candidates, reasons, strict=True):
-            candidate["because"] = because
-    elif explain:
-        for candidate in candidates:
-            candidate["because"] = []
-    return candidates
+    in_use = int(np.count_nonzero(interests.counts))
+    return Match(stored, False, len(user.known), user.unknown_items, in_use)
 
 
-def _rounded(scores: NDArray[np.float32], decimals: int = DECIMALS) -> list[float]:
-    rounded: list[float] = np.round(scores.astype(np.float64), decimals).tolist()
+def _fallback(bundle: Bundle, user: _User, withheld: Withheld | None) -> Match:
+    candidates = popular_items(
+        bundle, user.query.top_k, excluded=user.excluded, allowed=user.allowed, withheld=withheld
+    )
+    stored = render_answer(
+        bundle,
+        unknown_items=user.unknown_items,
+        interests=b"[]",
+        candidates=render_candidates(
+            bundle,
+            candidates,
+            are_popular=True,
+            reasons=[[]] * len(candidates.rows) if user.query.explain else None,
+        ),
+    )
+    return Match(stored, True, 0, user.unknown_items, 0)
+
+
+def _rounded(scores: Floats) -> list[float]:
+    rounded: list[float] = np.round(scores.astype(np.float64), DECIMALS).tolist()
     return rounded

@@ -6,9 +6,8 @@ worker writes its values to files there and any worker answers for all of them.
 
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -22,7 +21,31 @@ LATENCY_BUCKETS = (
 INTEREST_BUCKETS = (0, 1, 2, 3, 4, 6, 8, 12, 16)
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
+Tier = Literal["memory", "redis", "flight", "none"]
+"""What had an answer: this worker's memory, Redis, an equal request under way, or nothing."""
+
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Stage:
+    """Measures what happens within it.
+
+    Args:
+        seconds: Told how long it took.
+    """
+
+    __slots__ = ("_began", "_seconds")
+
+    def __init__(self, seconds: Histogram) -> None:
+        self._seconds = seconds
+
+    def __enter__(self) -> None:
+        """Begin."""
+        self._began = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        """End, whether it succeeded or not."""
+        self._seconds.observe(time.perf_counter() - self._began)
 
 
 class Metrics:
@@ -31,16 +54,17 @@ class Metrics:
     Attributes:
         requests: Requests answered, by route template, method and status.
         request_seconds: How long they took in the worker, by route template.
-        stage_seconds: The same by stage of a match: validate, cache, encode, search (with the
-            merge over interests and the filters), rank, serialise.
+        stage_seconds: The same by stage of a match: validate and cache of each request; encode,
+            search (with the merge over interests and the filters), rank and serialise of each
+            micro-batch.
         batch_size: Requests in a ``POST /match/batch``.
+        micro_batch_size: Match requests that a worker computed together.
         answers: Match answers by source: model, cache, fallback.
         interactions: Interactions received that the bundle knows or does not know.
         interests_in_use: Interests that hold at least one interaction, per computed answer.
         pending: Computations that wait or run.
         shed: Computations refused: overload, or deadline passed.
-        cache_lookups: Look-ups that hit or missed, with the tier that had the answer: memory,
-            redis, or flight for an equal request that was being computed; none for a miss.
+        cache_lookups: Look-ups that hit or missed, with the ``Tier`` that had the answer.
         cache_lock_waits: Waits for an answer that another worker computed, by outcome: answered,
             taken_over (it gave up or died), timed_out, or failed (Redis did meanwhile).
         cache_errors: Calls to Redis that failed, by call.
@@ -62,6 +86,9 @@ class Metrics:
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self._registry = registry or CollectorRegistry()
         self._shown: tuple[str, str, str] | None = None
+        self._seconds_of_stage: dict[str, Histogram] = {}
+        self._series_of_request: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+        self._series_of_answer: dict[tuple[str, Tier | None], list[Counter]] = {}
         self._define_requests(self._registry)
         self._define_matching(self._registry)
         self._define_cache(self._registry)
@@ -89,9 +116,16 @@ class Metrics:
     def _define_matching(self, to: CollectorRegistry) -> None:
         self.stage_seconds = Histogram(
             "opal_stage_seconds",
-            "Seconds per stage of a match; search includes the merge over interests",
+            "Seconds per stage: validate and cache per request; encode, search (with the merge "
+            "over interests), rank and serialise per micro-batch",
             ["stage"],
             buckets=LATENCY_BUCKETS,
+            registry=to,
+        )
+        self.micro_batch_size = Histogram(
+            "opal_micro_batch_size",
+            "Match requests that a worker computed together",
+            buckets=BATCH_BUCKETS,
             registry=to,
         )
         self.answers = Counter("opal_answers", "Match answers by source", ["source"], registry=to)
@@ -193,14 +227,48 @@ class Metrics:
             registry=to,
         )
 
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
+    def stage(self, name: str) -> "Stage":
         """Measure one stage of a match."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.stage_seconds.labels(name).observe(time.perf_counter() - start)
+        seconds = self._seconds_of_stage.get(name)
+        if seconds is None:
+            seconds = self._seconds_of_stage[name] = self.stage_seconds.labels(name)
+        return Stage(seconds)
+
+    def note_request(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count a request that was answered.
+
+        Args:
+            method: One of a few, so that callers cannot make up series.
+            route: Template of its path.
+            status: Of the answer.
+            seconds: How long it took in the worker.
+        """
+        key = (method, route, status)
+        series = self._series_of_request.get(key)
+        if series is None:
+            # ``labels`` takes as long as the counting itself.
+            series = self.requests.labels(*key), self.request_seconds.labels(route)
+            self._series_of_request[key] = series
+        counter, histogram = series
+        counter.inc()
+        histogram.observe(seconds)
+
+    def note_answer(self, source: str, tier: Tier | None) -> None:
+        """Count a match answer, and the look-up that came before it.
+
+        Args:
+            source: model, cache or fallback.
+            tier: What had the answer; None where the cache was not asked.
+        """
+        series = self._series_of_answer.get((source, tier))
+        if series is None:
+            series = [self.answers.labels(source)]
+            if tier is not None:
+                result = "miss" if tier == "none" else "hit"
+                series.append(self.cache_lookups.labels(result, tier))
+            self._series_of_answer[source, tier] = series
+        for counter in series:
+            counter.inc()
 
     def note_bundle(
         self, *, version: str, model: str, index_kind: str, created: float, items: int

@@ -1,11 +1,11 @@
 """What every request passes: an id, a measurement, a limit on its body. Plain ASGI."""
 
 import logging
+import random
 import re
 import time
-import uuid
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -47,8 +47,8 @@ class ObserveMiddleware:
             await self._app(scope, receive, send)
             return
         started = time.monotonic()
-        given = Headers(scope=scope).get("x-request-id", "")
-        request_id = given if _ACCEPTED_ID.fullmatch(given) else uuid.uuid4().hex
+        request_id = _request_id(scope)
+        header = (b"x-request-id", request_id.encode())
         scope.setdefault("state", {}).update(request_id=request_id, started=started)
         status = 0
 
@@ -56,7 +56,7 @@ class ObserveMiddleware:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+                message["headers"] = [*message.get("headers", ()), header]
             await send(message)
 
         token = logged_request_id.set(request_id)
@@ -79,8 +79,9 @@ class ObserveMiddleware:
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path_format", "unmatched")
         method = scope["method"] if scope["method"] in _METHODS else "OTHER"
-        self._metrics.requests.labels(method, route, status).inc()
-        self._metrics.request_seconds.labels(route).observe(seconds)
+        self._metrics.note_request(method, route, status, seconds)
+        if not _logger.isEnabledFor(self._access_level):
+            return
         _logger.log(
             self._access_level,
             "%s %s %d",
@@ -89,6 +90,18 @@ class ObserveMiddleware:
             status,
             extra={"route": route, "status": status, "milliseconds": round(seconds * 1000, 2)},
         )
+
+
+def _request_id(scope: Scope) -> str:
+    """Return the caller's id where it is sane, else a new one."""
+    for name, value in scope["headers"]:
+        if name == b"x-request-id":
+            given: str = value.decode("latin-1")
+            if _ACCEPTED_ID.fullmatch(given):
+                return given
+            break
+    # As unique as a UUID; that takes a system call, in which the computing thread would take over.
+    return f"{random.getrandbits(128):032x}"
 
 
 class BodyLimitMiddleware:

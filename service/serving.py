@@ -5,7 +5,7 @@ way, and the queue in front of the thread that computes.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, TypeVar
 
@@ -13,12 +13,14 @@ import orjson
 
 from index.bundle import Bundle
 from index.withheld import Withheld
+from service.batching import MicroBatcher
 from service.cache import AnswerCache, cache_key
 from service.flights import Flights
 from service.live import LiveBundle
-from service.matching import Match, match
-from service.metrics import Metrics
+from service.matching import Match, match_together
+from service.metrics import Metrics, Tier
 from service.query import Query
+from service.withholding import TakedownsInForce
 from service.work import WorkQueue
 
 Result = TypeVar("Result")
@@ -52,6 +54,7 @@ class Retriever:
         cache: Answers of equal queries on the same bundle.
         flights: Computations under way, which equal queries join.
         queue: Runs computations off the event loop.
+        batcher: Puts queries together, in that queue.
         metrics: Told of every answer.
         batch_turns: Computations of one batch that may wait or run at a time.
         turns: Those of this batch; None outside of one.
@@ -61,6 +64,7 @@ class Retriever:
     cache: AnswerCache
     flights: Flights[Found]
     queue: WorkQueue
+    batcher: MicroBatcher[tuple[Bundle, Query], tuple[str, Match]]
     metrics: Metrics
     batch_turns: int = 1
     turns: asyncio.Semaphore | None = None
@@ -82,20 +86,20 @@ class Retriever:
         """
         # One reference for the whole request: a swap meanwhile does not touch it.
         bundle = self.live.get()
-        if not query.history:
-            # Most new users have no history; their answer costs less than a look-up.
-            found = (await self._compute_in_turn(bundle, query, deadline)).found
-        else:
+        tier: Tier | None = None
+        if query.history:
             epoch = self.live.takedowns.epoch
             key = cache_key(bundle.version, epoch, query)
+            # Most hits are this one: whatever waits, or is more than looking it up, comes after.
             stored = self.cache.recall(key)
             if stored is None:
-                found = await self._find(bundle, query, epoch, key, deadline)
+                found, tier = await self._find(bundle, query, epoch, key, deadline)
             else:
-                # Most hits: nothing that is more than looking it up belongs here.
-                found = Found("cache", stored)
-                self.metrics.cache_lookups.labels("hit", "memory").inc()
-        self.metrics.answers.labels(found.source).inc()
+                found, tier = Found("cache", stored), "memory"
+        else:
+            # Most new users have no history; their answer costs less than a look-up.
+            found = (await self._compute_in_turn(bundle, query, deadline)).found
+        self.metrics.note_answer(found.source, tier)
         head = orjson.dumps({"request_id": request_id, "source": found.source})
         return head[:-1] + b"," + found.stored[1:]
 
@@ -129,7 +133,7 @@ class Retriever:
 
     async def _find(
         self, bundle: Bundle, query: Query, epoch: str, key: str, deadline: float | None
-    ) -> Found:
+    ) -> tuple[Found, Tier]:
         """Find an answer that is not in memory: under way, in the shared cache, or computed."""
 
         async def fly(answer: asyncio.Future[Found]) -> None:
@@ -155,14 +159,10 @@ class Retriever:
                     self.cache.give_up(key)
 
         found = await self.flights.join(key)
-        tier = "flight" if found is not None and found.source == "model" else "redis"
-        if found is None:
-            found = await self.flights.start(key, fly)
-        elif found.source == "model":
-            found = Found("cache", found.stored)
-        looked_up = ("hit", tier) if found.source == "cache" else ("miss", "none")
-        self.metrics.cache_lookups.labels(*looked_up).inc()
-        return found
+        if found is not None and found.source == "model":
+            return Found("cache", found.stored), "flight"
+        found = found or await self.flights.start(key, fly)
+        return found, "redis" if found.source == "cache" else "none"
 
     async def _compute_in_turn(
         self, bundle: Bundle, query: Query, deadline: float | None
@@ -174,20 +174,36 @@ class Retriever:
             return await self._compute(bundle, query, deadline)
 
     async def _compute(self, bundle: Bundle, query: Query, deadline: float | None) -> _Computed:
-        epoch, result, stored = await self.queue.run(
-            lambda: self._match_and_serialise(bundle, query), deadline=deadline
-        )
+        epoch, result = await self.batcher.run((bundle, query), deadline=deadline)
         self.metrics.interactions.labels("true").inc(result.known_items)
-        self.metrics.interactions.labels("false").inc(result.answer["unknown_items"])
+        self.metrics.interactions.labels("false").inc(result.unknown_items)
         if result.is_fallback:
-            return _Computed(epoch, Found("fallback", stored))
+            return _Computed(epoch, Found("fallback", result.stored))
         self.metrics.interests_in_use.observe(result.interests_in_use)
-        return _Computed(epoch, Found("model", stored))
+        return _Computed(epoch, Found("model", result.stored))
 
-    def _match_and_serialise(self, bundle: Bundle, query: Query) -> tuple[str, Match, bytes]:
-        # Asked for when the work begins: what waits in the queue must not serve what was taken
-        # down meanwhile.
-        epoch, withheld = self.live.takedowns.on(bundle)
-        result = match(bundle, query, withheld=withheld, stage=self.metrics.stage)
-        with self.metrics.stage("serialise"):
-            return epoch, result, orjson.dumps(result.answer)
+
+def compute_together(
+    tasks: Sequence[tuple[Bundle, Query]], *, takedowns: TakedownsInForce, metrics: Metrics
+) -> list[tuple[str, Match]]:
+    """Answer queries, each from its own bundle: during a swap there are two.
+
+    Args:
+        tasks: Bundle and query of each.
+        takedowns: In force at the moment that the work begins: what waits in the queue must not
+            serve what was taken down meanwhile.
+        metrics: Told how long the stages take.
+
+    Returns:
+        For each the epoch of the takedowns that it was computed with, and the answer.
+    """
+    results: dict[int, tuple[str, Match]] = {}
+    for bundle in {id(bundle): bundle for bundle, _ in tasks}.values():
+        numbers = [number for number, (its, _) in enumerate(tasks) if its is bundle]
+        epoch, withheld = takedowns.on(bundle)
+        queries = [tasks[number][1] for number in numbers]
+        answers = match_together(bundle, queries, withheld=withheld, stage=metrics.stage)
+        results |= {
+            number: (epoch, answer) for number, answer in zip(numbers, answers, strict=True)
+        }
+    return [results[number] for number in range(len(tasks))]

@@ -60,6 +60,17 @@ class Settings(BaseSettings):
     )
     max_exclude: Count = Field(default=10_000, description="Most ids in `exclude`")
     max_batch: Count = Field(default=256, description="Most requests in one POST /match/batch")
+    micro_batch: Count = Field(
+        default=32, description="Most requests that a worker encodes and searches together"
+    )
+    micro_batch_wait_ms: float = Field(
+        default=0.0,
+        ge=0,
+        le=100,
+        allow_inf_nan=False,
+        description="Milliseconds that a request waits for others while the worker is idle. What "
+        "arrives during a computation goes together anyway",
+    )
     max_pending: Count = Field(
         default=128, description="Computations waiting or running in a worker before it answers 503"
     )

@@ -6,14 +6,17 @@ both slower and give each an OpenMP pool of its own. Workers are what adds cores
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
 from service.metrics import Metrics
 from service.problems import DeadlinePassed, Overloaded
 
 Result = TypeVar("Result")
+
+DEADLINE_PASSED = "X-Timeout-Ms passed while the request waited; nothing was done"
 
 
 class WorkQueue:
@@ -30,6 +33,11 @@ class WorkQueue:
         self._pending = 0
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="opal-work")
 
+    @property
+    def is_full(self) -> bool:
+        """Whether the next computation will be refused."""
+        return self._pending >= self._max_pending
+
     async def run(self, work: Callable[[], Result], *, deadline: float | None = None) -> Result:
         """Run ``work`` in the thread when its turn comes.
 
@@ -41,7 +49,19 @@ class WorkQueue:
             Overloaded: The queue is full.
             DeadlinePassed: The deadline passed before the work began.
         """
-        if self._pending >= self._max_pending:
+        with self.place():
+            return await asyncio.get_running_loop().run_in_executor(
+                self._executor, self._run_in_time, work, deadline
+            )
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Take one of the places for computations that wait or run.
+
+        Raises:
+            Overloaded: There is none.
+        """
+        if self.is_full:
             self._metrics.shed.labels("overload").inc()
             raise Overloaded(
                 f"{self._pending} computations wait already; try again in a second, elsewhere if "
@@ -49,11 +69,13 @@ class WorkQueue:
             )
         self._change_pending(+1)
         try:
-            return await asyncio.get_running_loop().run_in_executor(
-                self._executor, self._run_in_time, work, deadline
-            )
+            yield
         finally:
             self._change_pending(-1)
+
+    def submit(self, work: Callable[[], None]) -> None:
+        """Run ``work``, which raises nothing, in the thread; whoever waits for it has a place."""
+        self._executor.submit(work)
 
     def close(self) -> None:
         """Wait for the computation that runs and refuse all others."""
@@ -66,5 +88,5 @@ class WorkQueue:
     def _run_in_time(self, work: Callable[[], Result], deadline: float | None) -> Result:
         if deadline is not None and time.monotonic() >= deadline:
             self._metrics.shed.labels("deadline").inc()
-            raise DeadlinePassed("X-Timeout-Ms passed while the request waited; nothing was done")
+            raise DeadlinePassed(DEADLINE_PASSED)
         return work()

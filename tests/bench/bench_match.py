@@ -194,6 +194,7 @@ def plain_parts(plain: "PlainMatcher", history: "Rows") -> dict[str, Callable[[]
 def recall(bundle: "Bundle", plain: "PlainMatcher", history: "Rows") -> dict[str, float]:
     """Return the share of the exact top 100 that each finds."""
     import numpy as np
+    import orjson
 
     from service.matching import match
     from service.query import Query
@@ -204,7 +205,7 @@ def recall(bundle: "Bundle", plain: "PlainMatcher", history: "Rows") -> dict[str
     scores[history] = -np.inf
     exact = set(bundle.catalog.ids_of(np.argsort(-scores, kind="stable")[:TOP_K]))
     item_ids = to_ids(history)
-    answer = match(bundle, Query(history=tuple(item_ids), top_k=TOP_K)).answer
+    answer = orjson.loads(match(bundle, Query(history=tuple(item_ids), top_k=TOP_K)).stored)
     ours = {candidate["item_id"] for candidate in answer["candidates"]}
     theirs = {candidate.item_id for candidate in plain.match(item_ids, TOP_K)}
     return {"ours": len(ours & exact) / TOP_K, "plain": len(theirs & exact) / TOP_K}

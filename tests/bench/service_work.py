@@ -44,5 +44,5 @@ def answer_of(bundle: Path, item_ids: list[str]) -> bytes:
     from service.matching import match
     from service.query import Query
 
-    answer = match(open_bundle(bundle), Query(history=tuple(item_ids))).answer
-    return orjson.dumps({"request_id": "0" * 32, "source": "model", **answer})
+    stored = match(open_bundle(bundle), Query(history=tuple(item_ids))).stored
+    return orjson.dumps({"request_id": "0" * 32, "source": "model", **orjson.loads(stored)})

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import orjson
 import pytest
 import torch
 
@@ -72,7 +73,8 @@ def test_plain_retrieval_gives_our_interests_and_our_answer(tmp_path: Path) -> N
     bundle, plain = open_bundle(path), PlainMatcher(path)
     for history in draw_histories(5, n_items=300, k=4):
         item_ids = to_ids(history)
-        ours = match(bundle, Query(history=tuple(item_ids), top_k=30)).answer["candidates"]
+        answer = match(bundle, Query(history=tuple(item_ids), top_k=30)).stored
+        ours = orjson.loads(answer)["candidates"]
         theirs = plain.match(item_ids, 30)
 
         np.testing.assert_allclose(

@@ -3,6 +3,7 @@ from pathlib import Path
 from time import perf_counter
 
 import numpy as np
+import orjson
 import polars as pl
 import pytest
 
@@ -83,6 +84,49 @@ def test_metadata_comes_by_row(catalog: Catalog) -> None:
     assert catalog.titles_of(rows) == ["Bee", None, None, "Answer"]
     assert catalog.categories_of(rows) == [["x", "y"], [], [], ["y"]]
     assert catalog.interactions.tolist() == [5, 9, 0, 9, 1]
+
+
+def test_members_are_json_with_and_without_a_title(tmp_path: Path) -> None:
+    items = ITEMS.with_columns(title=pl.Series(['"B"', None, "", "\\ä\n", "Snow"]))
+    write_catalog(items, tmp_path)
+    rows = np.array([3, 0, 1, 2])
+    expected = [
+        {"item_id": "42", "title": "\\ä\n"},
+        {"item_id": "b", "title": '"B"'},
+        {"item_id": "a"},
+        {"item_id": "ü"},
+    ]
+
+    assert [orjson.loads(b"{%b}" % each) for each in Catalog(tmp_path).members_of(rows)] == expected
+    table = dict(open_tensors(tmp_path / ITEMS_FILE))
+    # As bundles of an earlier program are.
+    written = {name: each for name, each in table.items() if not name.startswith("members.")}
+    assert len(written) == len(table) - 2
+    write_tensors(tmp_path / ITEMS_FILE, written)
+    assert [orjson.loads(b"{%b}" % each) for each in Catalog(tmp_path).members_of(rows)] == expected
+
+
+def test_ids_looked_up_before_are_found_again_and_forgotten_in_time(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_up: list[str] = []
+
+    def noting(item_ids: list[str]) -> np.typing.NDArray[np.uint64]:
+        looked_up.extend(item_ids)
+        return hash_ids(item_ids)
+
+    catalog = Catalog(folder)
+    monkeypatch.setattr(index.catalog, "hash_ids", noting)
+    monkeypatch.setattr(index.catalog, "_MOST_KNOWN", 3)
+
+    assert catalog.rows_of(["b", "nope", "b"]).tolist() == [0, -1, 0]
+    assert catalog.rows_of(["nope", "b", "a"]).tolist() == [-1, 0, 1]
+    assert set(looked_up) == {"b", "nope", "a"}
+    assert looked_up.count("nope") == 1
+    # A fourth is too many: what is asked for now is all that is kept.
+    assert catalog.rows_of(["ü", "b"]).tolist() == [2, 0]
+    assert catalog.rows_of(["nope"]).tolist() == [-1]
+    assert looked_up.count("nope") == 2
 
 
 def test_rows_in_is_the_union_of_categories(catalog: Catalog) -> None:

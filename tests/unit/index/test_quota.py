@@ -8,7 +8,7 @@ from index.faiss_index import build_faiss_index
 from index.item_index import NO_ROW, SearchResult
 from index.merging import Candidates
 from index.quota import largest_remainder, merge_by_quota
-from index.retrieval import retrieve_by_quota
+from index.retrieval import retrieve
 from index.withheld import Withheld
 from model.arrays import Floats
 
@@ -137,11 +137,11 @@ def test_retrieval_by_quota_is_the_exact_one_whatever_is_left_out(
     if allowed is not None:
         wanted &= set(np.flatnonzero(allowed).tolist())
 
-    found = retrieve_by_quota(
+    found = retrieve(
         build_faiss_index(vectors),
         interests,
         n,
-        weights=np.array(weights, dtype=np.float32),
+        shares=np.array(weights, dtype=np.float32),
         excluded=np.array(excluded, dtype=np.int64),
         allowed=allowed,
         withheld=Withheld.of(np.array(withheld, dtype=np.int64), n_items),
@@ -166,7 +166,7 @@ def test_all_weight_on_one_interest_gives_its_own_list(only: int) -> None:
     weights[only] = 1
 
     item_index = ExactItemIndex(vectors)
-    found = retrieve_by_quota(item_index, interests, 20, weights=weights, excluded=NOTHING)
+    found = retrieve(item_index, interests, 20, shares=weights, excluded=NOTHING)
 
     own = item_index.search(interests[only : only + 1], 20)
     assert found.rows.tolist() == own.rows[0].tolist()
@@ -181,7 +181,7 @@ def test_an_approximate_kind_gives_exactly_n_in_their_shares(kind: str) -> None:
     weights = np.array([0.7, 0.2, 0.1], dtype=np.float32)
     item_index = build_faiss_index(vectors, kind=kind)
 
-    found = retrieve_by_quota(item_index, interests, 50, weights=weights, excluded=np.arange(300))
+    found = retrieve(item_index, interests, 50, shares=weights, excluded=np.arange(300))
 
     assert len(set(found.rows.tolist())) == 50
     assert np.bincount(found.interests).tolist() == [35, 10, 5]

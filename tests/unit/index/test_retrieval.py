@@ -9,7 +9,7 @@ from index.exact import ExactItemIndex, exact_scores
 from index.faiss_index import build_faiss_index
 from index.item_index import ItemIndex, SearchResult
 from index.merging import Candidates
-from index.retrieval import retrieve, retrieve_together, similar_items
+from index.retrieval import Wish, retrieve, retrieve_together, similar_items
 from index.withheld import Withheld
 from model.arrays import Floats, Mask, Rows
 from tests.bundles import clustered_vectors, unit_rows
@@ -181,7 +181,7 @@ def test_without_equal_scores_one_search_is_enough() -> None:
 
     retrieve(item_index, rng.normal(size=(4, 8)).astype(np.float32), 100, excluded=excluded)
 
-    assert item_index.asked == [121]
+    assert item_index.asked == [128]
 
 
 def test_many_withheld_rows_do_not_make_the_search_fetch_as_many() -> None:
@@ -192,7 +192,7 @@ def test_many_withheld_rows_do_not_make_the_search_fetch_as_many() -> None:
     interests = rng.normal(size=(4, 8)).astype(np.float32)
     retrieve(item_index, interests, 100, excluded=NOTHING, withheld=withheld)
 
-    assert item_index.asked == [122]
+    assert item_index.asked == [128]
 
 
 def test_a_user_right_among_withheld_rows_gets_others(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,7 +209,7 @@ def test_a_user_right_among_withheld_rows_gets_others(monkeypatch: pytest.Monkey
 
     assert_same(found, top(interests, vectors, 20, set(nearest.tolist())))
     # Wider, wider still, then by the mask.
-    assert item_index.asked == [42, 168, 21]
+    assert item_index.asked == [64, 256, 32]
 
 
 @pytest.mark.parametrize("kind", ["HNSW16", "IVF8,Flat", "flat"])
@@ -259,12 +259,27 @@ def test_users_searched_together_get_what_each_gets_alone(kind: str) -> None:
     vectors = clustered_vectors(3000, 16, 4, np.random.default_rng(1))[0]
     item_index = build_faiss_index(vectors, kind=kind)
     rng = np.random.default_rng(2)
-    users = [vectors[rng.integers(0, 3000, k)] for k in (1, 4, 8, 4, 2)]
+    withheld = Withheld.of(rng.integers(0, 3000, 100), 3000)
+    wishes = [
+        Wish(
+            vectors[rng.integers(0, 3000, k)],
+            n=int(rng.integers(1, 60)),
+            excluded=rng.integers(0, 3000, k * 10),
+            allowed=rng.random(3000) < 0.5 if k == 4 else None,
+            shares=np.ones(k, dtype=np.float32) if k == 8 else None,
+        )
+        for k in (1, 4, 8, 4, 2, 8, 3)
+    ]
 
-    together = retrieve_together(item_index, users, 50)
+    together = retrieve_together(item_index, wishes, withheld=withheld)
 
-    for user, found in zip(users, together, strict=True):
-        assert_same(found, retrieve(item_index, user, 50, excluded=NOTHING))
+    for wish, found in zip(wishes, together, strict=True):
+        interests, n, excluded, allowed, shares = wish
+        alone = retrieve(
+            item_index, interests, n,
+            excluded=excluded, allowed=allowed, shares=shares, withheld=withheld,
+        )  # fmt: skip
+        assert_same(found, alone)
 
 
 def test_users_searched_together_share_one_call() -> None:
@@ -281,7 +296,10 @@ def test_users_searched_together_share_one_call() -> None:
     vectors = clustered_vectors(500, 16, 4, np.random.default_rng(1))[0]
     counting = Counting(build_faiss_index(vectors))
 
-    found = retrieve_together(counting, [vectors[i : i + 4] for i in range(0, 80, 4)], 20)
+    # They have seen 0 to 9 items: each needs another number of answers.
+    wishes = [Wish(vectors[i : i + 4], 20, excluded=np.arange(i // 8)) for i in range(0, 80, 4)]
+
+    found = retrieve_together(counting, wishes)
 
     assert len(found) == 20
     assert counting.calls == 1

@@ -7,8 +7,9 @@ from typing import Any
 import httpx
 import pytest
 
-from index.bundle import open_bundle
-from service.matching import Match, match
+from index.bundle import Bundle, open_bundle
+from service.matching import Match, match_together
+from service.query import Query
 from tests.bundles import item_id
 from tests.services import InProcess, service_in_process
 
@@ -69,12 +70,12 @@ async def test_equal_requests_of_a_batch_are_computed_once(
 ) -> None:
     computed = 0
 
-    def counted(*arguments: Any, **options: Any) -> Match:
+    def counted(bundle: Bundle, queries: list[Query], **options: Any) -> list[Match]:
         nonlocal computed
-        computed += 1
-        return match(*arguments, **options)
+        computed += len(queries)
+        return match_together(bundle, queries, **options)
 
-    monkeypatch.setattr("service.serving.match", counted)
+    monkeypatch.setattr("service.serving.match_together", counted)
     async with service_in_process(registry_path) as service:
         results = await ask(service, [body(n % 3) | {"user_id": n} for n in range(30)])
 
@@ -88,7 +89,7 @@ async def test_a_batch_is_answered_from_one_bundle_though_another_goes_live(
     registry_path: Path, other_bundle_path: Path
 ) -> None:
     other = open_bundle(other_bundle_path)
-    async with service_in_process(registry_path, max_pending=4) as service:
+    async with service_in_process(registry_path, max_pending=4, reload_interval=3600) as service:
         batch = asyncio.create_task(ask(service, [body(number) for number in range(250)]))
         while b"opal_interests_in_use_count 0.0" in service.state["metrics"].render():
             await asyncio.sleep(0)  # until the first of them is computed
@@ -99,6 +100,16 @@ async def test_a_batch_is_answered_from_one_bundle_though_another_goes_live(
 
     assert versions == {first}
     assert later[0]["bundle_version"] == other.version != first
+
+
+async def test_the_requests_of_a_batch_are_computed_together(registry_path: Path) -> None:
+    async with service_in_process(registry_path) as service:
+        await ask(service, [body(number) for number in range(250)])
+        text = service.state["metrics"].render().decode()
+
+    assert "opal_micro_batch_size_sum 250.0" in text
+    (count,) = [line for line in text.splitlines() if "opal_micro_batch_size_count" in line]
+    assert float(count.split()[1]) < 250 / 8
 
 
 async def test_a_deadline_is_that_of_each_request_of_the_batch(registry_path: Path) -> None:

@@ -14,7 +14,7 @@ from index.quota import largest_remainder
 from index.renewal import add_items
 from index.withheld import Withheld
 from service.answers import InterestsAnswer, SimilarAnswer, StoredAnswer
-from service.matching import interests_of, match, popular_items, similar_to
+from service.matching import Match, interests_of, match, match_together, popular_items, similar_to
 from service.query import Query
 from tests.bundles import build_small_bundle, item_id
 
@@ -43,6 +43,15 @@ shared_bundle = settings(
 )
 
 
+def parsed(found: Match) -> StoredAnswer:
+    answer: StoredAnswer = orjson.loads(found.stored)
+    return answer
+
+
+def answer_to(bundle: Bundle, query: Query, withheld: Withheld | None = None) -> StoredAnswer:
+    return parsed(match(bundle, query, withheld=withheld))
+
+
 def ids(answer: StoredAnswer) -> list[str]:
     return [candidate["item_id"] for candidate in answer["candidates"]]
 
@@ -68,7 +77,7 @@ def test_exactly_top_k_wanted_items_come_back_whatever_is_filtered(
     bundle: Bundle, query: Query
 ) -> None:
     wanted = wanted_items(bundle, query)
-    found = ids(match(bundle, query).answer)
+    found = ids(answer_to(bundle, query))
 
     assert len(found) == min(query.top_k, len(wanted))
     assert len(set(found)) == len(found)
@@ -83,9 +92,9 @@ def test_what_is_withheld_is_as_if_the_catalog_did_not_have_it(
     withheld = Withheld.of(bundle.catalog.rows_of(taken_down), bundle.catalog.n_items)
     without = replace(query, exclude=tuple(sorted({*query.exclude, *taken_down})))
 
-    found = match(bundle, query, withheld=withheld).answer
+    found = answer_to(bundle, query, withheld=withheld)
 
-    assert orjson.dumps(found) == orjson.dumps(match(bundle, without).answer)
+    assert orjson.dumps(found) == orjson.dumps(answer_to(bundle, without))
 
 
 @shared_bundle
@@ -108,7 +117,19 @@ def test_similar_items_leave_out_what_is_withheld(
 @shared_bundle
 @given(query=queries)
 def test_the_same_query_has_the_same_answer_to_the_byte(bundle: Bundle, query: Query) -> None:
-    assert orjson.dumps(match(bundle, query).answer) == orjson.dumps(match(bundle, query).answer)
+    assert orjson.dumps(answer_to(bundle, query)) == orjson.dumps(answer_to(bundle, query))
+
+
+@shared_bundle
+@given(together=st.lists(queries, max_size=6), taken_down=id_lists)
+def test_queries_answered_together_get_to_the_byte_what_each_gets_alone(
+    bundle: Bundle, together: list[Query], taken_down: tuple[str, ...]
+) -> None:
+    withheld = Withheld.of(bundle.catalog.rows_of(taken_down), bundle.catalog.n_items)
+
+    answers = match_together(bundle, together, withheld=withheld)
+
+    assert answers == [match(bundle, query, withheld=withheld) for query in together]
 
 
 @shared_bundle
@@ -117,9 +138,9 @@ def test_a_shorter_answer_is_a_prefix_of_a_longer_one(
     bundle: Bundle, query: Query, shorter: int
 ) -> None:
     longer = replace(query, diversity=0.0, aggregation="max", top_k=60)
-    full = match(bundle, longer).answer["candidates"]
+    full = answer_to(bundle, longer)["candidates"]
 
-    assert match(bundle, replace(longer, top_k=shorter)).answer["candidates"] == full[:shorter]
+    assert answer_to(bundle, replace(longer, top_k=shorter))["candidates"] == full[:shorter]
 
 
 def test_an_explained_answer_is_a_prefix_of_a_longer_one_to_the_byte(tmp_path: Path) -> None:
@@ -128,16 +149,16 @@ def test_an_explained_answer_is_a_prefix_of_a_longer_one_to_the_byte(tmp_path: P
     for _ in range(20):
         history = tuple(item_id(row) for row in rng.choice(1500, size=50, replace=False))
         query = Query(history=history, top_k=1000, explain=True)
-        full = match(bundle, query).answer["candidates"]
+        full = answer_to(bundle, query)["candidates"]
         for shorter in (1, 5, 100):
-            answer = match(bundle, replace(query, top_k=shorter)).answer
+            answer = answer_to(bundle, replace(query, top_k=shorter))
             assert orjson.dumps(answer["candidates"]) == orjson.dumps(full[:shorter])
 
 
 @shared_bundle
 @given(query=queries)
 def test_an_answer_is_what_the_api_promises(bundle: Bundle, query: Query) -> None:
-    answer = match(bundle, query).answer
+    answer = answer_to(bundle, query)
     adapter = TypeAdapter(StoredAnswer)
 
     assert adapter.validate_python(answer, strict=True) == answer
@@ -152,7 +173,7 @@ def test_scores_are_the_largest_inner_product_over_the_interests(bundle: Bundle)
     products = bundle.encoder.item_vectors @ bundle.encoder.encode(rows).vectors.T
     products[rows] = -1
     expected = np.argsort(-products.max(axis=1), kind="stable")[:20]
-    answer = match(bundle, Query(history=HISTORY, top_k=20)).answer
+    answer = answer_to(bundle, Query(history=HISTORY, top_k=20))
 
     assert ids(answer) == bundle.catalog.ids_of(expected)
     for candidate, row in zip(answer["candidates"], expected, strict=True):
@@ -164,8 +185,8 @@ def test_unknown_items_are_left_out_and_counted(bundle: Bundle) -> None:
     known = match(bundle, Query(history=HISTORY))
     mixed = match(bundle, Query(history=("nope", *HISTORY, "nix")))
 
-    assert mixed.answer["unknown_items"] == 2
-    assert mixed.answer["candidates"] == known.answer["candidates"]
+    assert parsed(mixed)["unknown_items"] == 2
+    assert parsed(mixed)["candidates"] == parsed(known)["candidates"]
     assert (mixed.known_items, mixed.is_fallback) == (len(HISTORY), False)
 
 
@@ -175,15 +196,15 @@ def test_popular_items_answer_when_nothing_is_known(
 ) -> None:
     found = match(bundle, Query(history=history, top_k=10, explain=True))
     counts = bundle.catalog.interactions
-    scores = [candidate["score"] for candidate in found.answer["candidates"]]
+    scores = [candidate["score"] for candidate in parsed(found)["candidates"]]
 
     assert found.is_fallback
-    assert found.answer["interests"] == []
-    assert ids(found.answer) == bundle.catalog.ids_of(np.argsort(-counts, kind="stable")[:10])
+    assert parsed(found)["interests"] == []
+    assert ids(parsed(found)) == bundle.catalog.ids_of(np.argsort(-counts, kind="stable")[:10])
     assert scores[0] == pytest.approx(counts.max() / counts.sum(), abs=1e-6)
     assert scores == sorted(scores, reverse=True)
-    assert found.answer["candidates"][0]["interest"] is None
-    assert found.answer["candidates"][0].get("because") == []
+    assert parsed(found)["candidates"][0]["interest"] is None
+    assert parsed(found)["candidates"][0].get("because") == []
 
 
 def test_a_log_without_interactions_has_popularity_zero(tmp_path: Path) -> None:
@@ -194,7 +215,7 @@ def test_a_log_without_interactions_has_popularity_zero(tmp_path: Path) -> None:
 
 
 def test_interests_come_largest_first_with_their_strongest_items(bundle: Bundle) -> None:
-    summaries = match(bundle, Query(history=HISTORY)).answer["interests"]
+    summaries = answer_to(bundle, Query(history=HISTORY))["interests"]
     weights = [summary["weight"] for summary in summaries]
 
     assert weights == sorted(weights, reverse=True)
@@ -207,7 +228,7 @@ def test_interests_come_largest_first_with_their_strongest_items(bundle: Bundle)
 
 
 def test_reasons_are_the_largest_contributions_of_the_history(bundle: Bundle) -> None:
-    answer = match(bundle, Query(history=HISTORY, top_k=15, explain=True)).answer
+    answer = answer_to(bundle, Query(history=HISTORY, top_k=15, explain=True))
     rows = bundle.catalog.rows_of(HISTORY)
     assignment = bundle.encoder.encode(rows).assignment
     vectors = bundle.encoder.item_vectors
@@ -230,8 +251,8 @@ def test_reasons_are_the_largest_contributions_of_the_history(bundle: Bundle) ->
 
 
 def test_diversity_changes_the_order_and_keeps_the_first(bundle: Bundle) -> None:
-    plain = match(bundle, Query(history=HISTORY, top_k=10)).answer
-    varied = match(bundle, Query(history=HISTORY, top_k=10, diversity=0.7)).answer
+    plain = answer_to(bundle, Query(history=HISTORY, top_k=10))
+    varied = answer_to(bundle, Query(history=HISTORY, top_k=10, diversity=0.7))
 
     assert ids(varied)[0] == ids(plain)[0]
     assert set(ids(varied)) != set(ids(plain))
@@ -243,7 +264,7 @@ def test_by_quota_each_interest_gets_its_share(
     bundle: Bundle, diversity: float, top_k: int
 ) -> None:
     query = Query(history=HISTORY, top_k=top_k, diversity=diversity, aggregation="quota")
-    answer = match(bundle, query).answer
+    answer = answer_to(bundle, query)
     weights = bundle.encoder.encode(bundle.catalog.rows_of(HISTORY)).weights
     counts = np.bincount(
         [-1 if each["interest"] is None else each["interest"] for each in answer["candidates"]],
@@ -288,7 +309,7 @@ def test_lists_are_more_spread_with_more_diversity_on_average(
 
 def mean_distance(bundle: Bundle, query: Query) -> float:
     """Mean cosine distance between the candidates."""
-    rows = bundle.catalog.rows_of(ids(match(bundle, query).answer))
+    rows = bundle.catalog.rows_of(ids(answer_to(bundle, query)))
     vectors = bundle.encoder.item_vectors[rows]
     return float(1 - (vectors @ vectors.T)[np.triu_indices(len(rows), 1)].mean())
 
@@ -306,7 +327,7 @@ def test_stages_are_measured_in_their_order(bundle: Bundle) -> None:
 
     match(bundle, Query(history=HISTORY), stage=Noted)
 
-    assert seen == ["encode", "search", "rank"]
+    assert seen == ["encode", "search", "rank", "serialise"]
 
 
 def test_the_vectors_of_interests_are_those_of_the_encoder(bundle: Bundle) -> None:
@@ -348,8 +369,14 @@ def test_an_unknown_item_has_no_similar_ones(bundle: Bundle) -> None:
 def test_items_without_a_title_are_named_by_id(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bundle.catalog, "titles_of", lambda rows: [None] * len(rows))
-    answer = match(bundle, Query(history=HISTORY, top_k=3, explain=True)).answer
+    catalog = bundle.catalog
+    monkeypatch.setattr(catalog, "titles_of", lambda rows: [None] * len(rows))
+    monkeypatch.setattr(
+        catalog,
+        "members_of",
+        lambda rows: [b'"item_id":"%b"' % each.encode() for each in catalog.ids_of(rows)],
+    )
+    answer = answer_to(bundle, Query(history=HISTORY, top_k=3, explain=True))
 
     assert b"title" not in orjson.dumps(answer)
 
@@ -360,7 +387,7 @@ def test_a_cold_item_is_marked_as_such(tmp_path: Path) -> None:
     table.write_text("item_id,similar_to\nnew,item-0001|item-0005|item-0009\n")
     bundle = open_bundle(add_items(base, table, tmp_path / "more").path)
 
-    answer = match(bundle, Query(HISTORY, top_k=200)).answer
+    answer = answer_to(bundle, Query(HISTORY, top_k=200))
     similar = similar_to(bundle, item_id(1), 20)
     of_new = similar_to(bundle, "new", 3)
 

@@ -17,7 +17,7 @@ from index.takedowns import Ledger, Takedown
 from model.errors import RegistryError
 from service.answers import MatchAnswer, SimilarAnswer, TakedownAnswer, TakedownPut, TakedownsAnswer
 from service.cache import TieredCache
-from service.matching import Match, match
+from service.matching import Match, match_together
 from tests.bundles import item_id
 from tests.problems import assert_is, assert_problem
 from tests.services import InProcess, service_in_process
@@ -254,12 +254,12 @@ class Gate:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.reached, self._opened = threading.Event(), threading.Event()
-        monkeypatch.setattr("service.serving.match", self._match)
+        monkeypatch.setattr("service.serving.match_together", self._match)
 
-    def _match(self, *arguments: Any, **options: Any) -> Match:
+    def _match(self, *arguments: Any, **options: Any) -> list[Match]:
         self.reached.set()
         assert self._opened.wait(5)
-        return match(*arguments, **options)
+        return match_together(*arguments, **options)
 
     async def when_reached(self) -> None:
         assert await asyncio.to_thread(self.reached.wait, 5)
@@ -422,15 +422,15 @@ async def test_a_batch_leaves_out_what_is_taken_down_in_its_middle(
 ) -> None:
     taken = (await candidates(service))[0]
     gate = Gate(monkeypatch)
-    requests = [{"interactions": HISTORY, "top_k": n, "exclude": [str(n)]} for n in (3, 4)]
+    # More than are computed together: the last ones wait for the first.
+    requests = [{"interactions": HISTORY, "top_k": 3, "exclude": [str(n)]} for n in range(100)]
     batch = asyncio.create_task(service.client.post("/match/batch", json={"requests": requests}))
     await gate.when_reached()
     await put(service, taken)
     gate.open()
     response: httpx.Response = await batch
-    first, second = (
-        [each["item_id"] for each in result["candidates"]] for result in response.json()["results"]
-    )
+    results = response.json()["results"]
+    first, last = ([each["item_id"] for each in results[n]["candidates"]] for n in (0, -1))
 
     assert taken in first
-    assert taken not in second
+    assert taken not in last
