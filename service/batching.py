@@ -71,11 +71,14 @@ class MicroBatcher(Generic[Item, Result]):
             DeadlinePassed: The deadline passed before the work began.
             Exception: What ``compute`` raised for this item.
         """
-        with self._queue.place():
+        self._queue.take_place()
+        try:
             result: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
             self._waiting.append(_Waiting(item, deadline, result))
             self._see_to_it()
             return await result
+        finally:
+            self._queue.give_place()
 
     def _see_to_it(self) -> None:
         """Have a batch begin, as soon as it may."""
@@ -105,6 +108,7 @@ class MicroBatcher(Generic[Item, Result]):
             self._is_running = False
             return
         self._metrics.micro_batch_size.observe(len(batch))
+        self._queue.show_pending()  # not for each item, which would take longer than all else
         loop = asyncio.get_running_loop()
 
         def work() -> None:

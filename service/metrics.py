@@ -6,6 +6,7 @@ worker writes its values to files there and any worker answers for all of them.
 
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -143,7 +144,7 @@ class Metrics:
         )
         self.pending = Gauge(
             "opal_pending",
-            "Computations that wait or run",
+            "Computations that wait or run, when the last of them began",
             multiprocess_mode="livesum",
             registry=to,
         )
@@ -269,6 +270,21 @@ class Metrics:
             self._series_of_answer[source, tier] = series
         for counter in series:
             counter.inc()
+
+    def note_matches(
+        self, *, known_items: int, unknown_items: int, interests_in_use: Iterable[int]
+    ) -> None:
+        """Count what a micro-batch of match requests held.
+
+        Args:
+            known_items: Interactions with items that the bundle knows.
+            unknown_items: The others.
+            interests_in_use: Interests that hold something, of each user with any known item.
+        """
+        self.interactions.labels("true").inc(known_items)
+        self.interactions.labels("false").inc(unknown_items)
+        for count in interests_in_use:
+            self.interests_in_use.observe(count)
 
     def note_bundle(
         self, *, version: str, model: str, index_kind: str, created: float, items: int

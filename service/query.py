@@ -39,7 +39,7 @@ class Query:
             history=tuple(request.item_ids),
             top_k=request.top_k,
             exclude_seen=request.exclude_seen,
-            exclude=tuple(sorted(set(request.exclude))),
+            exclude=tuple(request.excluded_ids),
             allow=None if not wanted or wanted.allow is None else tuple(sorted(set(wanted.allow))),
             deny=tuple(sorted(set(wanted.deny))) if wanted else (),
             diversity=request.diversity,

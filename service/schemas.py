@@ -8,7 +8,7 @@ import math
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NotRequired
 
 from pydantic import (
     BaseModel,
@@ -17,10 +17,15 @@ from pydantic import (
     Field,
     PlainValidator,
     SkipValidation,
+    TypeAdapter,
+    ValidationError,
     ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
     field_validator,
 )
 from pydantic_core import PydanticCustomError
+from typing_extensions import TypedDict
 
 from service.settings import Settings
 
@@ -112,6 +117,40 @@ ItemOrInteraction = Annotated[
 ]
 
 
+# What nearly all requests hold, checked without a call of Python for each element. Anything else,
+# and all that is wrong, is left to the types above, which word it.
+_MOST_PLAIN = 10**18
+_PlainId = (
+    Annotated[str, Field(min_length=1, max_length=MAX_ID_LENGTH)]
+    | Annotated[int, Field(ge=-_MOST_PLAIN, le=_MOST_PLAIN)]
+)
+
+
+class _PlainInteraction(TypedDict):
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)  # type: ignore[misc] # pydantic's way
+    item_id: _PlainId
+    timestamp: NotRequired[Annotated[float, Field(allow_inf_nan=False)] | None]
+
+
+_strictly = ConfigDict(strict=True)
+_plain_ids = TypeAdapter(list[_PlainId], config=_strictly)
+_plain_interactions = TypeAdapter(list[_PlainId | _PlainInteraction], config=_strictly)
+
+
+def _quickly(plain: TypeAdapter[Any]) -> WrapValidator:
+    def validate(value: Any, one_by_one: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return plain.validate_python(value)
+        except ValidationError:
+            return one_by_one(value)
+
+    return WrapValidator(validate)
+
+
+Ids = Annotated[list[Id], _quickly(_plain_ids)]
+Interactions = Annotated[list[ItemOrInteraction], _quickly(_plain_interactions)]
+
+
 class CategoryFilter(Body):
     """Which categories candidates may come from."""
 
@@ -138,7 +177,7 @@ class HistoryRequest(Body):
         description="Your name of the user. Not needed: the history alone determines the answer",
         examples=["u-1"],
     )
-    interactions: list[ItemOrInteraction] = Field(
+    interactions: Interactions = Field(
         default_factory=list,
         description="What the user interacted with, oldest first: item ids, or objects with a "
         "timestamp. Unknown items are left out and counted. May be empty",
@@ -153,7 +192,9 @@ class HistoryRequest(Body):
     @property
     def item_ids(self) -> list[str]:
         """The history as item ids, oldest first."""
-        return [interaction.item_id for interaction in self.interactions]
+        elements: list[Any] = self.interactions  # plain ones are as they came
+        # Most are ids, and a call takes longer than all else here.
+        return [each if type(each) is str else _id_of(each) for each in elements]
 
 
 class MatchRequest(HistoryRequest):
@@ -163,7 +204,7 @@ class MatchRequest(HistoryRequest):
         100, ge=1, le=MAX_TOP_K, description="How many candidates", examples=[10, 100]
     )
     exclude_seen: bool = Field(True, description="Leave out the items of the history")
-    exclude: list[Id] = Field(
+    exclude: Ids = Field(
         default_factory=list,
         description="More items to leave out; unknown ones do no harm",
         examples=[["1", "7"]],
@@ -195,6 +236,11 @@ class MatchRequest(HistoryRequest):
     @classmethod
     def _limit_exclude(cls, value: Any, info: ValidationInfo) -> Any:
         return _at_most(value, info, "exclude")
+
+    @property
+    def excluded_ids(self) -> list[str]:
+        """The items to leave out, each once, sorted."""
+        return sorted({_id_of(each) for each in self.exclude})
 
 
 class BatchRequest(Body):
@@ -230,6 +276,13 @@ class TakedownRequest(Body):
         description="For whoever reads the list; not needed",
         examples=["DMCA 2026-118"],
     )
+
+
+def _id_of(each: Any) -> str:
+    """Return the id of an element of ``Ids`` or ``Interactions``."""
+    if isinstance(each, Interaction):
+        return each.item_id
+    return str(each["item_id"] if isinstance(each, dict) else each)
 
 
 def _at_most(value: Any, info: ValidationInfo, limit: str) -> Any:

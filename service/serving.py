@@ -175,12 +175,7 @@ class Retriever:
 
     async def _compute(self, bundle: Bundle, query: Query, deadline: float | None) -> _Computed:
         epoch, result = await self.batcher.run((bundle, query), deadline=deadline)
-        self.metrics.interactions.labels("true").inc(result.known_items)
-        self.metrics.interactions.labels("false").inc(result.unknown_items)
-        if result.is_fallback:
-            return _Computed(epoch, Found("fallback", result.stored))
-        self.metrics.interests_in_use.observe(result.interests_in_use)
-        return _Computed(epoch, Found("model", result.stored))
+        return _Computed(epoch, Found("fallback" if result.is_fallback else "model", result.stored))
 
 
 def compute_together(
@@ -203,6 +198,11 @@ def compute_together(
         epoch, withheld = takedowns.on(bundle)
         queries = [tasks[number][1] for number in numbers]
         answers = match_together(bundle, queries, withheld=withheld, stage=metrics.stage)
+        metrics.note_matches(
+            known_items=sum(answer.known_items for answer in answers),
+            unknown_items=sum(answer.unknown_items for answer in answers),
+            interests_in_use=[each.interests_in_use for each in answers if not each.is_fallback],
+        )
         results |= {
             number: (epoch, answer) for number, answer in zip(numbers, answers, strict=True)
         }

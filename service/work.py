@@ -6,9 +6,8 @@ both slower and give each an OpenMP pool of its own. Workers are what adds cores
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import TypeVar
 
 from service.metrics import Metrics
@@ -49,14 +48,17 @@ class WorkQueue:
             Overloaded: The queue is full.
             DeadlinePassed: The deadline passed before the work began.
         """
-        with self.place():
+        self.take_place()
+        self.show_pending()
+        try:
             return await asyncio.get_running_loop().run_in_executor(
                 self._executor, self._run_in_time, work, deadline
             )
+        finally:
+            self.give_place()
 
-    @contextmanager
-    def place(self) -> Iterator[None]:
-        """Take one of the places for computations that wait or run.
+    def take_place(self) -> None:
+        """Take one of the places for computations that wait or run, until ``give_place``.
 
         Raises:
             Overloaded: There is none.
@@ -67,11 +69,17 @@ class WorkQueue:
                 f"{self._pending} computations wait already; try again in a second, elsewhere if "
                 "you can"
             )
-        self._change_pending(+1)
-        try:
-            yield
-        finally:
-            self._change_pending(-1)
+        self._pending += 1
+
+    def give_place(self) -> None:
+        """Give it back."""
+        self._pending -= 1
+        if self._pending == 0:
+            self.show_pending()
+
+    def show_pending(self) -> None:
+        """Tell the metrics how many places are taken; for whoever starts a computation."""
+        self._metrics.pending.set(self._pending)
 
     def submit(self, work: Callable[[], None]) -> None:
         """Run ``work``, which raises nothing, in the thread; whoever waits for it has a place."""
@@ -80,10 +88,6 @@ class WorkQueue:
     def close(self) -> None:
         """Wait for the computation that runs and refuse all others."""
         self._executor.shutdown(cancel_futures=True)
-
-    def _change_pending(self, by: int) -> None:
-        self._pending += by
-        self._metrics.pending.inc(by)
 
     def _run_in_time(self, work: Callable[[], Result], deadline: float | None) -> Result:
         if deadline is not None and time.monotonic() >= deadline:

@@ -2,9 +2,11 @@ import json
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
 
-from service.schemas import BatchRequest, Limits, MatchRequest
+from service.schemas import BatchRequest, Id, ItemOrInteraction, Limits, MatchRequest
 
 LIMITS = Limits(interactions=3, exclude=2, batch=2)
 
@@ -82,6 +84,51 @@ def test_times_may_be_seconds_or_iso_8601(timestamp: Any) -> None:
 )
 def test_a_mistake_is_told_with_its_path(body: Any, path: str) -> None:
     assert problem_of(body)[0] == path
+
+
+numbers = st.integers(-3, 3) | st.sampled_from([10**18, 10**18 + 1, -(10**30), 10**300, 10**400])
+scalars = (
+    st.none() | st.booleans() | numbers | st.floats() | st.text(max_size=3) | st.just("x" * 257)
+)
+objects = st.dictionaries(
+    st.sampled_from(["item_id", "timestamp", "when"]),
+    scalars | st.sampled_from(["2026-01-01", "soon"]),
+)
+
+
+@given(elements=st.lists(scalars | objects | st.lists(scalars, max_size=1), max_size=3))
+def test_what_is_checked_quickly_is_checked_as_element_by_element(elements: list[Any]) -> None:
+    one_by_one = TypeAdapter(list[ItemOrInteraction])
+    body = json.dumps({"interactions": elements})
+    try:
+        expected: Any = [
+            each.item_id for each in one_by_one.validate_python(json.loads(body)["interactions"])
+        ]
+    except ValidationError as error:
+        expected = [(("interactions", *each["loc"]), each["msg"]) for each in error.errors()]
+
+    try:
+        found: Any = MatchRequest.model_validate_json(body, context=LIMITS).item_ids
+    except ValidationError as error:
+        found = [(each["loc"], each["msg"]) for each in error.errors()]
+
+    assert found == expected
+
+
+@given(elements=st.lists(scalars, max_size=2))
+def test_ids_to_exclude_are_checked_as_one_by_one(elements: list[Any]) -> None:
+    body = {"exclude": elements}
+    try:
+        expected: Any = sorted(set(TypeAdapter(list[Id]).validate_python(elements)))
+    except ValidationError:
+        expected = None
+
+    try:
+        found: Any = MatchRequest.model_validate(body, context=LIMITS).excluded_ids
+    except ValidationError:
+        found = None
+
+    assert found == expected
 
 
 def test_a_history_that_is_too_long_tells_both_numbers() -> None:
