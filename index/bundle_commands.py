@@ -27,16 +27,11 @@ def verify(arguments: argparse.Namespace) -> Result:
 
 def _verify_registry(registry: "Registry", arguments: argparse.Namespace) -> Result:
     from index.verification import verify_registry
-    from model.errors import RegistryError
 
     registry.require()
     version = arguments.bundle
     if not arguments.all and version is None:
-        version = registry.current()
-        if version is None:
-            raise RegistryError(
-                f"{registry.path}: has no CURRENT; activate a version, or verify with --all"
-            )
+        version = registry.require_current(otherwise="verify with --all")
     found: VerifiedRegistry = verify_registry(registry, version)
     if found.all_problems:
         raise NegativeError(_first_of(found.all_problems), found.to_json())
@@ -59,13 +54,10 @@ def diff(arguments: argparse.Namespace) -> Result:
 def _pair(arguments: argparse.Namespace) -> tuple[str, str]:
     """Return what is compared: with a registry, CURRENT stands in for the first."""
     from index.registry import Registry
-    from model.errors import RegistryError
 
     if arguments.before is not None:
         return arguments.before, arguments.after
-    current = Registry(arguments.registry).current()
-    if current is None:
-        raise RegistryError(f"{arguments.registry}: has no CURRENT to compare with; name two")
+    current = Registry(arguments.registry).require_current(otherwise="name two bundles")
     return current, arguments.after
 
 

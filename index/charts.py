@@ -12,6 +12,30 @@ DASHES = ("", "6 3", "2 3")
 Point = tuple[float, float]
 
 
+class Frame(NamedTuple):
+    """What every chart stands in: its box, and what its axes say at their ends.
+
+    Attributes:
+        summary: For those who do not see it.
+        first: At the left end.
+        last: At the right end.
+        low: At the bottom.
+        high: At the top.
+    """
+
+    summary: str
+    first: str
+    last: str
+    low: str
+    high: str
+    width: int = WIDTH
+    height: int = HEIGHT
+    left: int = LEFT
+    right: int = RIGHT
+    top: int = TOP
+    bottom: int = BOTTOM
+
+
 class Line(NamedTuple):
     """One stage in a chart."""
 
@@ -25,17 +49,8 @@ class Chart(NamedTuple):
     """One measure over all steps of training."""
 
     name: str
-    summary: str
+    frame: Frame
     lines: list[Line]
-    low: str
-    high: str
-    steps: int
-    width: int = WIDTH
-    height: int = HEIGHT
-    left: int = LEFT
-    right: int = RIGHT
-    top: int = TOP
-    bottom: int = BOTTOM
 
 
 def make_charts(curve: list[dict[str, Any]]) -> list[Chart]:
@@ -76,35 +91,22 @@ def _make_chart(name: str, curve: list[dict[str, Any]]) -> Chart | None:
         for number, (stage, line) in enumerate(points.items())
     ]
     summary = f"{name}: from {values[0]:.4g} to {values[-1]:.4g} in {steps:.0f} steps"
-    return Chart(name, summary, lines, f"{low:.3g}", f"{high:.3g}", int(steps))
+    frame = Frame(summary, "0", f"{int(steps)} steps", f"{low:.3g}", f"{high:.3g}")
+    return Chart(name, frame, lines)
 
 
 class RecallChart(NamedTuple):
     """What an index finds, by the time that it takes; both axes run from their least value.
 
     Attributes:
+        frame: Milliseconds from left to right, recall upwards.
         points: Of the line. Shape of SVG's ``points``.
         chosen: Where the index operates: x and y; None where it is none of the points.
-        summary: For those who do not see it.
-        fastest: Milliseconds at the left edge.
-        slowest: Milliseconds at the right edge.
-        low: Recall at the bottom.
-        high: Recall at the top.
     """
 
+    frame: Frame
     points: str
     chosen: Point | None
-    summary: str
-    fastest: str
-    slowest: str
-    low: str
-    high: str
-    width: int = WIDTH
-    height: int = HEIGHT
-    left: int = LEFT
-    right: int = RIGHT
-    top: int = TOP
-    bottom: int = BOTTOM
 
 
 def make_recall_chart(
@@ -127,15 +129,14 @@ def make_recall_chart(
         for place, entry in zip(places, curve, strict=True)
         if entry["parameters"] == parameters
     ]
-    return RecallChart(
-        points=_path(places),
-        chosen=chosen[0] if chosen else None,
+    frame = Frame(
         summary=f"recall@100 from {low:.4f} in {fastest:.3g} ms to {high:.4f} in {slowest:.3g} ms",
-        fastest=f"{fastest:.3g}",
-        slowest=f"{slowest:.3g}",
+        first=f"{fastest:.3g}",
+        last=f"{slowest:.3g} ms",
         low=f"{low:.3g}",
         high=f"{high:.3g}",
     )
+    return RecallChart(frame, _path(places), chosen[0] if chosen else None)
 
 
 def _places(points: list[Point], across: Point, up: Point) -> list[Point]:

@@ -13,6 +13,7 @@ from index.direct import rescored, search_directly
 from index.item_index import NO_ROW, SearchResult, check_search
 from index.kinds import AUTO, FLAT, named_kinds
 from index.restricting import lists_of_rows, lists_to_probe, selector_of
+from index.transforms import require_inner_products
 from model.arrays import Floats, Mask
 from model.errors import BundleError, InputError
 
@@ -262,7 +263,8 @@ def build_faiss_index(
         threads: OpenMP threads of the building.
 
     Raises:
-        InputError: Faiss rejects the factory string, or cannot train it on these vectors.
+        InputError: Faiss rejects the factory string, or cannot train it on these vectors; or it
+            scores by something else than the inner product.
     """
     vectors = np.ascontiguousarray(item_vectors, dtype=np.float32)
     named = named_kinds(*vectors.shape)
@@ -270,6 +272,7 @@ def build_faiss_index(
     faiss.omp_set_num_threads(threads)
     try:
         index = faiss.index_factory(vectors.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
+        require_inner_products(index, kind)
         index.train(vectors)
         index.add(vectors)
     except RuntimeError as error:

@@ -99,8 +99,9 @@ class IndexEntry(_Part):
     """The index and its operating point.
 
     ``measured_recall`` is of the probes' answers, merged over interests; ``curve`` of each
-    interest's own list (``index.tuning``). What a bundle of an earlier program does not say is
-    empty.
+    interest's own list (``index.tuning``). ``tuned_items`` is how many items there were when it was
+    built and tuned; a bundle that ``index build`` made has them all still, and does not say. What a
+    bundle of an earlier program does not say is empty.
     """
 
     kind: str
@@ -112,6 +113,7 @@ class IndexEntry(_Part):
     bytes_per_item: FiniteFloat | None = None
     flat_milliseconds: FiniteFloat | None = None
     curve: list[PointEntry] = []
+    tuned_items: int | None = None
 
 
 class OfflineMetrics(_Part):

@@ -73,6 +73,24 @@ class Registry:
             )
         return version
 
+    def require_current(self, *, otherwise: str) -> str:
+        """Return the version that serves.
+
+        Args:
+            otherwise: What else may be done where there is none, for the message.
+
+        Raises:
+            RegistryError: There is no registry, or CURRENT is not there or holds nonsense.
+        """
+        self.require()
+        version = self.current()
+        if version is None:
+            raise RegistryError(
+                f"{self.path}: has no CURRENT; `python -m index activate VERSION --registry "
+                f"{self.path}`, or {otherwise}"
+            )
+        return version
+
     def bundle_path(self, version: str) -> Path:
         """Return the folder of a published bundle.
 

@@ -15,30 +15,42 @@ import polars as pl
 
 from index.bundle import INDEX_FILE, REPORT_FILE, Bundle, open_bundle
 from index.catalog import Catalog, write_catalog
-from index.cold_items import mean_vectors, pulled, stretched
 from index.faiss_index import FaissItemIndex, open_faiss_index
+from index.likeness import liken
 from index.manifest import Manifest, write_manifest
+from index.outgrowing import outgrown, tuned_items
 from index.probes import Probes, make_probes, measure_recall, open_probes, write_probes
 from index.tensor_files import write_bytes
 from model.arrays import Floats, Mask, Rows
 from model.errors import InputError
 from model.files import new_folder
 from model.inference import ENCODER_FILE, load_encoder
-from model.items import SIMILAR_TO, read_items
+from model.items import SIMILAR_TO, ListedId, read_items
 from model.run import write_encoder
 from model.tensor_files import map_tensors
 
-_NAMED = 5
+NAMED = 5
+"""Of many ids, so many are named."""
+
 _HEADING = b"</h1>"
 
 _logger = logging.getLogger(__name__)
 
 
 class Renewed(NamedTuple):
-    """A bundle made from another one."""
+    """A bundle made from another one.
+
+    Attributes:
+        path: Its folder.
+        manifest: What it says of itself.
+        unknown_similar_to: Ids that the table of new items named and nobody knows, each once.
+        warnings: What somebody should do about it, each with the command.
+    """
 
     path: Path
     manifest: Manifest
+    unknown_similar_to: list[str]
+    warnings: list[str]
 
 
 class _Content(NamedTuple):
@@ -63,8 +75,8 @@ def add_items(base: Path, items: Path, out: Path) -> Renewed:
     Args:
         base: A bundle.
         items: Their table: ``item_id``, ``similar_to`` (ids of items that they are like, several
-            separated by ``|``), ``title``, ``category``, ``url``; a vector comes from the first of
-            ``similar_to`` and ``category`` that names anything the bundle knows.
+            separated by ``|``), ``title``, ``category``, ``url``; what counts of it for their
+            vectors, ``index.likeness`` says.
         out: The new bundle's folder, which must not exist.
 
     Raises:
@@ -77,7 +89,15 @@ def add_items(base: Path, items: Path, out: Path) -> Renewed:
         raise InputError(f"{items}: holds no item")
     _require_new(bundle.catalog, new["item_id"].to_list(), items)
     probes = open_probes(base)
-    vectors = _cold_vectors(bundle, probes, new, items)
+    vectors, unknown = liken(bundle, probes, new, str(items))
+    if unknown:
+        _logger.warning(
+            "%s: %d ids of %s are neither in the bundle nor here, and count for nothing: %s",
+            items,
+            len(unknown),
+            SIMILAR_TO,
+            some(unknown),
+        )
     frame = pl.concat(
         [
             bundle.catalog.to_frame(),
@@ -89,10 +109,16 @@ def add_items(base: Path, items: Path, out: Path) -> Renewed:
     histories = [probes.history(number) for number in range(len(probes.lengths))]
     _logger.info("%d items are added to %d", new.height, bundle.catalog.n_items)
     content = _Content(frame, item_vectors, index, histories)
-    return _write(bundle, out, content, added=new.height)
+    manifest = _write(bundle, out, content, added=new.height)
+    warnings = outgrown(manifest)
+    for each in warnings:
+        _logger.warning("%s: %s", out, each)
+    return Renewed(out, manifest, unknown, warnings)
 
 
-def remove_items(base: Path, item_ids: Sequence[str], out: Path) -> Renewed:
+def remove_items(
+    base: Path, item_ids: Sequence[str], out: Path, *, listed: Sequence[ListedId] = ()
+) -> Renewed:
     """Make a bundle without some items; a failure at any moment leaves nothing at ``out``.
 
     An item that is not there any more tells nothing of a user who had it, either. To keep that, and
@@ -102,18 +128,15 @@ def remove_items(base: Path, item_ids: Sequence[str], out: Path) -> Renewed:
         base: A bundle.
         item_ids: Which ones.
         out: The new bundle's folder, which must not exist.
+        listed: Others, which stand in a file.
 
     Raises:
         InputError: The bundle has no such item, or no other; or ``out`` exists.
         BundleError: ``base`` is damaged.
     """
     bundle = open_bundle(base)
-    rows = bundle.catalog.rows_of(item_ids)
-    if (rows < 0).any():
-        unknown = [each for each, row in zip(item_ids, rows.tolist(), strict=True) if row < 0]
-        raise InputError(f"{base}: has no item {_some(unknown)}; leave them out")
     kept = np.ones(bundle.catalog.n_items, dtype=np.bool_)
-    kept[rows] = False
+    kept[_rows_to_remove(bundle, item_ids, listed)] = False
     if not kept.any():
         raise InputError(f"{base}: no item would be left")
     item_vectors = bundle.encoder.item_vectors[kept]
@@ -123,55 +146,30 @@ def remove_items(base: Path, item_ids: Sequence[str], out: Path) -> Renewed:
     _logger.info("%d of %d items are removed", removed, bundle.catalog.n_items)
     histories = _histories_among(open_probes(base), kept)
     content = _Content(frame, item_vectors, index, histories)
-    return _write(bundle, out, content, removed=removed)
+    return Renewed(out, _write(bundle, out, content, removed=removed), [], [])
+
+
+def _rows_to_remove(bundle: Bundle, item_ids: Sequence[str], listed: Sequence[ListedId]) -> Rows:
+    """Look up items of the command line and of a file. Shape (n,), int64."""
+    rows = bundle.catalog.rows_of(item_ids)
+    if (rows < 0).any():
+        unknown = [each for each, row in zip(item_ids, rows.tolist(), strict=True) if row < 0]
+        raise InputError(f"{bundle.path}: has no item {some(unknown)}; leave them out")
+    listed_rows = bundle.catalog.rows_of([each.item_id for each in listed])
+    unlisted = [each for each, row in zip(listed, listed_rows.tolist(), strict=True) if row < 0]
+    if unlisted:
+        unknown = [each.item_id for each in unlisted]
+        raise InputError(
+            f"{unlisted[0].place()}: {bundle.path} has no item {some(unknown)}; leave them out"
+        )
+    return np.concatenate((rows, listed_rows))
 
 
 def _require_new(catalog: Catalog, item_ids: list[str], path: Path) -> None:
     rows = catalog.rows_of(item_ids)
     there = [each for each, row in zip(item_ids, rows.tolist(), strict=True) if row >= 0]
     if there:
-        raise InputError(f"{path}: in the bundle already: {_some(there)}; leave them out")
-
-
-def _cold_vectors(bundle: Bundle, probes: Probes, new: pl.DataFrame, path: Path) -> Floats:
-    """Make the vectors of new items. Shape (n_new, d), float32."""
-    catalog, encoder = bundle.catalog, bundle.encoder
-    groups: list[Rows] = []
-    number_of: dict[tuple[str, ...], int] = {}  # whole categories are averaged once
-    group_of_item, by_category = [], []
-    for item_id, similar_to, categories in new.select(
-        "item_id", SIMILAR_TO, "category"
-    ).iter_rows():
-        rows = catalog.rows_of(similar_to)
-        names = tuple(sorted(categories)) if not (rows >= 0).any() else ()
-        if names not in number_of or not names:
-            group = _trained(catalog, catalog.rows_in(names)) if names else rows[rows >= 0]
-            if not len(group):
-                raise InputError(
-                    f"{path}: nothing is known of item {item_id!r}: the bundle has no item of its "
-                    f"{SIMILAR_TO} or category; name others, or leave it out until the next "
-                    "training"
-                )
-            number_of[names] = len(groups)
-            groups.append(group)
-        group_of_item.append(number_of[names])
-        by_category.append(bool(names))
-    means = pulled(mean_vectors(encoder.item_vectors, groups), encoder.hyper_categories)
-    vectors = means[group_of_item]
-    return stretched(
-        vectors,
-        np.array(by_category),
-        probes.interests,
-        probes.scores[:, -1],
-        share=len(vectors) / (catalog.n_items + len(vectors)),
-        top=probes.rows.shape[1],
-    )
-
-
-def _trained(catalog: Catalog, rows: Rows) -> Rows:
-    """Leave out items whose vector is made of others', where that leaves any."""
-    trained = rows[~catalog.cold[rows]]
-    return trained if len(trained) else rows
+        raise InputError(f"{path}: in the bundle already: {some(there)}; leave them out")
 
 
 def _index_to_change(bundle: Bundle) -> FaissItemIndex:
@@ -196,7 +194,7 @@ def _histories_among(probes: Probes, kept: Mask) -> list[Rows]:
 
 def _write(
     base: Bundle, out: Path, content: _Content, *, added: int = 0, removed: int = 0
-) -> Renewed:
+) -> Manifest:
     """Write the new bundle."""
     items, item_vectors, item_index, histories = content
     target = base.manifest.index.target_recall
@@ -218,12 +216,13 @@ def _write(
         said["catalog"] |= {"items": len(item_vectors), "cold": int(items["cold"].sum())}
         size = (folder / INDEX_FILE).stat().st_size
         said["index"] |= {"measured_recall": recall, "bytes_per_item": size / len(item_vectors)}
+        said["index"]["tuned_items"] = tuned_items(base.manifest)
         said["derived_from"] = {"version": base.version, "added": added, "removed": removed}
         report = (base.path / REPORT_FILE).read_bytes()
         write_bytes(folder / REPORT_FILE, _with_note(report, said["derived_from"]))
         manifest = write_manifest(folder, said)
     _logger.info("Bundle %s at %s", manifest.version, out)
-    return Renewed(out, manifest)
+    return manifest
 
 
 def _write_encoder(source: Path, target: Path, item_vectors: Floats) -> None:
@@ -243,6 +242,7 @@ def _with_note(report: bytes, derived: dict[str, Any]) -> bytes:
     return report.replace(_HEADING, _HEADING + note.encode(), 1)
 
 
-def _some(texts: Sequence[str]) -> str:
-    shown = ", ".join(repr(each) for each in texts[:_NAMED])
-    return shown + (f" and {len(texts) - _NAMED} more" if len(texts) > _NAMED else "")
+def some(texts: Sequence[str]) -> str:
+    """Name the first few."""
+    shown = ", ".join(repr(each) for each in texts[:NAMED])
+    return shown + (f" and {len(texts) - NAMED} more" if len(texts) > NAMED else "")

@@ -15,36 +15,39 @@ def add_items(arguments: argparse.Namespace) -> Result:
     """Make a bundle that holds new items too: vectors from items that they are like."""
     from index import renewal
 
-    return _summary(renewal.add_items(_base(arguments), arguments.items, arguments.out))
+    renewed = renewal.add_items(_base(arguments), arguments.items, arguments.out)
+    unknown = renewed.unknown_similar_to
+    named = {"count": len(unknown), "first": unknown[: renewal.NAMED]}
+    return _summary(renewed) | {"unknown_similar_to": named}
 
 
 def remove_items(arguments: argparse.Namespace) -> Result:
     """Make a bundle without some items."""
     from index import renewal
+    from model.items import read_item_ids
 
-    return _summary(renewal.remove_items(_base(arguments), arguments.item_ids, arguments.out))
+    file = arguments.items_file
+    listed = [] if file is None else read_item_ids(file)
+    return _summary(
+        renewal.remove_items(_base(arguments), arguments.item_ids, arguments.out, listed=listed)
+    )
 
 
 def _base(arguments: argparse.Namespace) -> Path:
     """Return the bundle to begin with: the one named, or CURRENT."""
     from index.registry import Registry
-    from model.errors import RegistryError
 
     if arguments.bundle is not None:
         return Path(arguments.bundle)
     registry = Registry(arguments.registry)
-    current = registry.current()
-    if current is None:
-        raise RegistryError(
-            f"{arguments.registry}: has no CURRENT to begin with; name a bundle with --bundle"
-        )
-    return registry.bundle_path(current)
+    return registry.bundle_path(registry.require_current(otherwise="name a bundle with --bundle"))
 
 
 def _summary(renewed: "Renewed") -> Result:
     manifest = renewed.manifest.model_dump()
     names = ("version", "catalog", "index", "derived_from")
-    return {"bundle": str(renewed.path), **{name: manifest[name] for name in names}}
+    said = {name: manifest[name] for name in names}
+    return {"bundle": str(renewed.path), **said, "warnings": renewed.warnings}
 
 
 def _describe(result: Result) -> str:
@@ -73,11 +76,22 @@ def _add_add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_remove_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("item_ids", nargs="+", metavar="ITEM_ID", help="items to leave out")
+    parser.add_argument("item_ids", nargs="*", metavar="ITEM_ID", help="items to leave out")
+    parser.add_argument(
+        "--items-file",
+        type=Path,
+        metavar="PATH",
+        help="more of them: one id a line, or CSV or Parquet with a column item_id",
+    )
     _add_common_options(parser)
+
+
+def _object_to_remove(arguments: argparse.Namespace) -> str | None:
+    nothing = not arguments.item_ids and arguments.items_file is None
+    return "name items, or a file of them with --items-file" if nothing else None
 
 
 COMMANDS = {
     "add-items": Subcommand(add_items, _describe, _add_add_options),
-    "remove-items": Subcommand(remove_items, _describe, _add_remove_options),
+    "remove-items": Subcommand(remove_items, _describe, _add_remove_options, _object_to_remove),
 }

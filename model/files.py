@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,12 +17,17 @@ from model.errors import InputError
 
 STAGING_PREFIX = ".staging-"
 
+_ABANDONED = 86_400.0
+"""Seconds without a change after which what is staged beside a new folder is swept, whatever its
+name: long enough to be sure of a dead writer where a file system's locks reach one machine only."""
+
 
 @contextmanager
 def new_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
     """Make a folder: fill a staging folder beside it, sync, rename. A failure leaves nothing.
 
-    What a writer of the same folder left when it was killed is removed first.
+    What a writer of the same folder left when it was killed is removed first, and what writers of
+    others left in the same place a day ago: folders that are named by date are made once.
 
     Args:
         path: The folder to make.
@@ -37,6 +43,7 @@ def new_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
         raise InputError(f"{path}: exists already; choose another name or remove it first")
     path.parent.mkdir(parents=True, exist_ok=True)
     sweep_staging(path.parent, name=path.name)
+    sweep_staging(path.parent, idle=_ABANDONED)
     with _staging_folder(path) as staging:
         yield staging
         for file in staging.rglob("*"):
@@ -66,24 +73,35 @@ def remove_folder(path: Path) -> None:
         shutil.rmtree(staging)
 
 
-def sweep_staging(folder: Path, *, name: str | None = None) -> None:
+def sweep_staging(folder: Path, *, name: str | None = None, idle: float = 0.0) -> None:
     """Remove what killed writers left in a folder; what a living one fills is locked, and stays.
 
     Args:
         folder: Where to look. Need not exist.
         name: Only staging folders of this folder's name; None: whatever is staged.
+        idle: Only what nobody wrote to for so many seconds.
     """
-    wanted = ".*" if name is None else re.escape(name) + "-[0-9]+-[0-9a-f]{8}"
+    # As they are named below: somebody else's folder may begin alike.
+    wanted = ".+-[0-9a-f]{8}" if name is None else re.escape(name) + "-[0-9]+-[0-9a-f]{8}"
     for debris in folder.glob(f"{STAGING_PREFIX}*"):
         if re.fullmatch(re.escape(STAGING_PREFIX) + wanted, debris.name) is None:
             continue
         with locked(debris) as mine:
-            if mine:
+            if mine and (not idle or _seconds_since_change(debris) > idle):
                 logging.getLogger(__name__).info("Removing %s, left by a writer that died", debris)
                 if debris.is_dir():
                     shutil.rmtree(debris, ignore_errors=True)
                 else:
                     debris.unlink(missing_ok=True)
+
+
+def _seconds_since_change(path: Path) -> float:
+    """Return the age of the newest thing in a folder, or of a file; 0 where it just goes away."""
+    try:
+        newest = max(each.lstat().st_mtime for each in (path, *path.rglob("*")))
+    except OSError:
+        return 0.0
+    return time.time() - newest
 
 
 @contextmanager

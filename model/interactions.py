@@ -20,7 +20,9 @@ from model.tables import (
     find_parts,
     is_csv,
     place_of,
+    refuse_nested,
     scan_table,
+    surplus_problem,
     unreadable,
 )
 
@@ -71,6 +73,7 @@ class LogPart:
     def __init__(self, file: Path) -> None:
         self.file = file
         frame, columns = scan_table(file, required=("user_id", "item_id"), example=EXAMPLE_HEADER)
+        refuse_nested(file, columns, flat=("user_id", "item_id", "timestamp", "weight"))
         self.has_timestamps = "timestamp" in columns
         self.rows = frame.select(
             clean_id("user_id", columns["user_id"]),
@@ -148,7 +151,7 @@ def _seconds(dtype: pl.DataType) -> pl.Expr:
 def _problem(columns: dict[str, pl.DataType]) -> pl.Expr:
     """Say what is wrong with a row; null where nothing is."""
     checks = [
-        (pl.col(SURPLUS).is_not_null(), pl.lit(f"more than the header's {len(columns)} fields")),
+        surplus_problem(columns),
         *id_problems("user_id", columns["user_id"]),
         *id_problems("item_id", columns["item_id"]),
     ]

@@ -81,6 +81,7 @@ def scan_table(
                 row_index_offset=2,
                 truncate_ragged_lines=True,
                 missing_columns="insert",
+                extra_columns="ignore",  # where the first row has even more
             )
             columns = {name: schema[name] for name in header}
             # A line without anything in it is no row.
@@ -97,6 +98,48 @@ def scan_table(
                 f"{file}: column '{name}' is missing; the file has: {', '.join(columns)}"
             )
     return frame, columns
+
+
+def refuse_nested(
+    file: Path, columns: dict[str, pl.DataType], *, flat: Iterable[str], lists: Iterable[str] = ()
+) -> None:
+    """Refuse columns of Parquet that hold more than one value a row where one is expected.
+
+    Args:
+        file: The table, for messages.
+        columns: The types of its columns.
+        flat: Those that hold one value, where they are there.
+        lists: Those that may hold lists of such values.
+
+    Raises:
+        InputError: One holds lists, or structs.
+    """
+    for name in (*flat, *lists):
+        dtype = columns.get(name)
+        if name in lists and isinstance(dtype, pl.List | pl.Array):
+            dtype = cast(pl.DataType, dtype.inner)
+        if dtype is not None and dtype.is_nested():
+            expected = "one text or a list of texts" if name in lists else "one value"
+            raise InputError(
+                f"{file}: column '{name}' is of type {columns[name]}; expected {expected} a row: "
+                "write it so, or leave the column out"
+            )
+
+
+def surplus_problem(columns: dict[str, pl.DataType]) -> tuple[pl.Expr, pl.Expr]:
+    """Say what is wrong with a row that has more fields than the header.
+
+    Args:
+        columns: Those of the file.
+
+    Returns:
+        A condition, and the message where it holds.
+    """
+    fields = "one field" if len(columns) == 1 else f"{len(columns)} fields"
+    return pl.col(SURPLUS).is_not_null(), pl.lit(
+        f'more than the header\'s {fields}; write a field that holds a comma as "...", '
+        "or name the further ones in the header"
+    )
 
 
 def is_csv(file: Path) -> bool:

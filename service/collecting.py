@@ -54,7 +54,9 @@ class Collector(Generic[Item, Result]):
         await asyncio.gather(*self._tasks)
 
     def _send(self) -> None:
-        waiting, self._waiting = self._waiting, []
+        # Not for those who have gone away.
+        waiting = [each for each in self._waiting if not each.result.done()]
+        self._waiting = []
         for start in range(0, len(waiting), self._most):
             task = asyncio.create_task(self._make(waiting[start : start + self._most]))
             self._tasks.add(task)  # the loop itself keeps no reference

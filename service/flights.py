@@ -12,15 +12,24 @@ Answer = TypeVar("Answer")
 _logger = logging.getLogger(__name__)
 
 
+class _Flight(Generic[Answer]):
+    """One computation, and how many wait for its answer."""
+
+    def __init__(self, answer: "asyncio.Future[Answer]") -> None:
+        self.answer = answer
+        self.task: asyncio.Task[None] | None = None
+        self.waiting = 0
+
+
 class Flights(Generic[Answer]):
     """Computations under way, by key.
 
     A computation runs as a task of its own: the caller who started it may go away without taking
-    the answer from those who joined.
+    the answer from those who joined. Once all of them have gone away it is cancelled.
     """
 
     def __init__(self) -> None:
-        self._answers: dict[str, asyncio.Future[Answer]] = {}
+        self._flights: dict[str, _Flight[Answer]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def join(self, key: str) -> Answer | None:
@@ -29,15 +38,15 @@ class Flights(Generic[Answer]):
         Raises:
             Exception: What the computation raised.
         """
-        while (answer := self._answers.get(key)) is not None:
+        while (flight := self._flights.get(key)) is not None:
             try:
-                return await asyncio.shield(answer)
+                return await self._wait(key, flight)
             except DeadlinePassed:
                 continue  # that was the deadline of the one who started it, not ours
         return None
 
     async def start(
-        self, key: str, fly: Callable[[asyncio.Future[Answer]], Awaitable[None]]
+        self, key: str, fly: Callable[["asyncio.Future[Answer]"], Awaitable[None]]
     ) -> Answer:
         """Start the computation for ``key`` and wait for its answer.
 
@@ -50,23 +59,35 @@ class Flights(Generic[Answer]):
         Raises:
             Exception: What ``fly`` raised before it set the answer.
         """
-        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._answers[key] = answer
-        task = asyncio.create_task(self._fly(key, fly, answer))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return await asyncio.shield(answer)
+        flight = _Flight[Answer](asyncio.get_running_loop().create_future())
+        self._flights[key] = flight
+        flight.task = asyncio.create_task(self._fly(key, fly, flight))
+        self._tasks.add(flight.task)
+        flight.task.add_done_callback(self._tasks.discard)
+        return await self._wait(key, flight)
 
     async def close(self) -> None:
         """Wait for the computations under way."""
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    async def _wait(self, key: str, flight: _Flight[Answer]) -> Answer:
+        flight.waiting += 1
+        try:
+            return await asyncio.shield(flight.answer)
+        finally:
+            flight.waiting -= 1
+            if flight.waiting == 0 and not flight.answer.done():
+                self._forget(key, flight)  # at once: nobody may join what is given up
+                assert flight.task is not None
+                flight.task.cancel()
+
     async def _fly(
         self,
         key: str,
-        fly: Callable[[asyncio.Future[Answer]], Awaitable[None]],
-        answer: asyncio.Future[Answer],
+        fly: Callable[["asyncio.Future[Answer]"], Awaitable[None]],
+        flight: _Flight[Answer],
     ) -> None:
+        answer = flight.answer
         try:
             await fly(answer)
         except Exception as error:
@@ -76,4 +97,8 @@ class Flights(Generic[Answer]):
                 answer.set_exception(error)
                 answer.exception()  # mark as seen: every caller may have gone away
         finally:
-            del self._answers[key]
+            self._forget(key, flight)
+
+    def _forget(self, key: str, flight: _Flight[Answer]) -> None:
+        if self._flights.get(key) is flight:
+            del self._flights[key]

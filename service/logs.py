@@ -43,6 +43,14 @@ class JsonFormatter(logging.Formatter):
         return orjson.dumps(line, default=str).decode()
 
 
+class StartFilter(logging.Filter):
+    """Drops the line by which uvicorn ends a failed start: what failed has been said before it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Tell whether a record is to be written."""
+        return record.msg != "Application startup failed. Exiting."
+
+
 def log_config(level: str) -> dict[str, Any]:
     """Return the ``logging.config.dictConfig`` of a worker: JSON on stderr.
 
@@ -53,8 +61,12 @@ def log_config(level: str) -> dict[str, Any]:
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"json": {"()": "service.logs.JsonFormatter"}},
+        "filters": {"start": {"()": "service.logs.StartFilter"}},
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
         "root": {"handlers": ["stderr"], "level": level.upper()},
         # They tell at length of every start and stop; `server` says what matters of it.
-        "loggers": {name: {"level": "WARNING"} for name in ("uvicorn", "faiss")},
+        "loggers": {
+            **{name: {"level": "WARNING"} for name in ("uvicorn", "faiss")},
+            "uvicorn.error": {"filters": ["start"]},
+        },
     }

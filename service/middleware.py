@@ -1,5 +1,6 @@
 """What every request passes: an id, a measurement, a limit on its body. Plain ASGI."""
 
+import asyncio
 import logging
 import random
 import re
@@ -11,14 +12,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.logs import request_id as logged_request_id
 from service.metrics import Metrics
-from service.problems import BodyTooLarge, ProblemError, problem_response
+from service.problems import METHODS, BodyTooLarge, ProblemError, problem_response
+from service.starting import run_lifespan
 
 _ACCEPTED_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
-# Any other name is counted as OTHER, so that callers cannot make up metric series.
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
 
 CLIENT_CLOSED = 499
-"""Counted, as by nginx, for a caller that hung up before its request was read."""
+"""Counted, as by nginx, for a caller that hung up before it was answered."""
+
+HUNG_UP = "hung_up"
+"""In a request's state: ``protocol`` cancelled it, because its caller is gone."""
 
 _logger = logging.getLogger(__name__)
 
@@ -42,12 +45,12 @@ class ObserveMiddleware:
         self._access_level = logging.INFO if access_log else logging.DEBUG
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one connection; all but HTTP requests just pass."""
+        """Handle one connection."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await run_lifespan(self._app, scope, receive, send)
             return
         started = time.monotonic()
-        request_id = _request_id(scope)
+        request_id = request_id_of(scope)
         header = (b"x-request-id", request_id.encode())
         scope.setdefault("state", {}).update(request_id=request_id, started=started)
         status = 0
@@ -62,6 +65,11 @@ class ObserveMiddleware:
         token = logged_request_id.set(request_id)
         try:
             await self._app(scope, receive, send_observed)
+        except asyncio.CancelledError:
+            if HUNG_UP not in scope["state"]:
+                raise
+            status = status or CLIENT_CLOSED
+            _logger.debug("%s %s: the caller hung up", scope["method"], scope["path"])
         except ClientDisconnect:
             # Nobody is there to read an answer, and nothing failed here.
             status = status or CLIENT_CLOSED
@@ -78,7 +86,8 @@ class ObserveMiddleware:
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path_format", "unmatched")
-        method = scope["method"] if scope["method"] in _METHODS else "OTHER"
+        # Any other name is one, so that callers cannot make up metric series.
+        method = scope["method"] if scope["method"] in METHODS else "OTHER"
         self._metrics.note_request(method, route, status, seconds)
         if not _logger.isEnabledFor(self._access_level):
             return
@@ -92,7 +101,7 @@ class ObserveMiddleware:
         )
 
 
-def _request_id(scope: Scope) -> str:
+def request_id_of(scope: Scope) -> str:
     """Return the caller's id where it is sane, else a new one."""
     for name, value in scope["headers"]:
         if name == b"x-request-id":

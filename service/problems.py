@@ -18,6 +18,7 @@ Anything else that escapes a route becomes a 500 without details; the log has th
 """
 
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from typing import Any, ClassVar
 
 import orjson
@@ -26,10 +27,14 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from service.answers import FieldProblem, Problem
 
 PROBLEM_JSON = "application/problem+json"
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+"""Of HTTP, those that a service like this may have."""
 
 # A list of a thousand wrong ids needs no thousand messages.
 _MAX_ERRORS = 20
@@ -171,7 +176,10 @@ def install_handlers(app: FastAPI) -> None:
     async def on_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         detail = f"{request.method} {request.url.path}: {error.detail}; see /docs for the calls"
-        return _response(_document(error.status_code, error.detail, detail), error.headers or {})
+        headers = dict(error.headers or {})
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            headers["Allow"] = ", ".join(_methods_of(request))
+        return _response(_document(error.status_code, error.detail, detail), headers)
 
     app.add_exception_handler(ProblemError, on_problem)
     app.add_exception_handler(RequestValidationError, on_invalid)
@@ -192,6 +200,16 @@ def problems_for_docs(*kinds: type[ProblemError]) -> dict[int | str, dict[str, A
         }
         responses[kind.status] = {"description": summary, "content": {PROBLEM_JSON: content}}
     return responses
+
+
+def _methods_of(request: Request) -> list[str]:
+    """List the methods of a path: a route knows its own only, and a path may have several."""
+
+    def takes(method: str) -> bool:
+        asked = {**request.scope, "method": method}
+        return any(route.matches(asked)[0] is Match.FULL for route in request.app.routes)
+
+    return [method for method in METHODS if takes(method)]
 
 
 def _invalid(problems: Sequence[ErrorDetails] | Sequence[Any]) -> InvalidRequest:

@@ -70,10 +70,12 @@ class _Sight(NamedTuple):
     Attributes:
         answer: The answer, if it was there.
         awaited: Another worker computes it.
+        marked: The mark is ours.
     """
 
     answer: bytes | None = None
     awaited: bool = False
+    marked: bool = False
 
 
 class RedisCache:
@@ -115,7 +117,7 @@ class RedisCache:
 
     async def get(self, key: str, *, deadline: float | None = None) -> bytes | None:
         """See ``SharedCache.get``."""
-        sight = await self._gets.call(key)
+        sight = await self._look(key)
         return await self._wait(key, deadline) if sight.awaited else sight.answer
 
     async def put(self, key: str, answer: bytes) -> None:
@@ -134,6 +136,14 @@ class RedisCache:
         await self._surrenders.close()
         await self._redis.aclose()
 
+    async def _look(self, key: str) -> _Sight:
+        sight = await self._gets.call(key)
+        if sight.marked:
+            # Noted here, not where the reply is read: whoever was cancelled meanwhile will neither
+            # put an answer nor give up, and the mark ends by itself.
+            self._marked.add(key)
+        return sight
+
     async def _wait(self, key: str, deadline: float | None) -> bytes | None:
         """Wait for the answer that another worker computes, as long as that is worth it."""
         now = time.monotonic()
@@ -145,7 +155,7 @@ class RedisCache:
         while (left := until - time.monotonic()) > 0:
             await asyncio.sleep(min(pause, left))
             pause = min(2 * pause, _LONGEST_PAUSE)
-            sight = await self._gets.call(key)
+            sight = await self._look(key)
             if not sight.awaited:
                 return self._note_wait(key, sight.answer)
         self._metrics.cache_lock_waits.labels("timed_out").inc()
@@ -178,12 +188,12 @@ class RedisCache:
         """Tell what a value in Redis means to this worker."""
         if value is None:
             return _Sight()
+        if value == self._mark:
+            return _Sight(marked=True)  # of a caller who was cancelled
         if isinstance(value, int):
-            if value:
-                self._marked.add(key)
-            return _Sight(awaited=not value)
+            return _Sight(awaited=value == 0, marked=value == 1)
         if isinstance(value, bytes) and value.startswith(_MARK):
-            return _Sight(awaited=value != self._mark)
+            return _Sight(awaited=True)
         answer = unseal(key, value)
         if answer is None:
             # Redis works, so the breaker stays closed; the answer is computed and stored anew.

@@ -6,13 +6,10 @@ parent's socket; ``supervisor`` starts and watches them.
 
 import logging.config
 import os
-import shutil
 import signal
 import socket
-import tempfile
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -22,6 +19,8 @@ from index.takedown_file import TakedownFile
 from model.errors import InputError, OpalError, RegistryError
 from service.held_signals import held_signals
 from service.logs import log_config
+from service.metrics_folder import VARIABLE as METRICS_VARIABLE
+from service.metrics_folder import metrics_folder
 from service.redis_url import check_redis_url
 from service.settings import Settings
 from service.supervisor import Supervisor
@@ -67,7 +66,7 @@ def serve(settings: Settings, *, as_json: bool = False) -> int:
             factory=True,
             workers=settings.workers,
             loop="uvloop",
-            http="httptools",
+            http="service.protocol:ServiceProtocol",
             ws="none",
             backlog=_BACKLOG,
             access_log=False,
@@ -153,12 +152,7 @@ def check_registry(path: Path) -> str:
             f"--registry {path}`, or start with --wait-for-bundle"
         )
     registry = Registry(path)
-    version = registry.current()
-    if version is None:
-        raise RegistryError(
-            f"{path}: has no CURRENT; `python -m index activate VERSION --registry {path}`, or "
-            "start with --wait-for-bundle"
-        )
+    version = registry.require_current(otherwise="start with --wait-for-bundle")
     return open_bundle(registry.bundle_path(version)).version
 
 
@@ -176,16 +170,6 @@ def worker_environment(settings: Settings, metrics_path: Path) -> dict[str, str]
         "OPAL_PORT": str(settings.port),
         "OPAL_WORKERS": str(settings.workers),
         "OPAL_WAIT_FOR_BUNDLE": str(settings.wait_for_bundle).lower(),
-        "PROMETHEUS_MULTIPROC_DIR": str(metrics_path),
+        METRICS_VARIABLE: str(metrics_path),
     }
     return options | dict.fromkeys(THREAD_VARIABLES, str(settings.threads))
-
-
-@contextmanager
-def metrics_folder() -> Iterator[Path]:
-    """Make the folder in which workers leave their metrics; empty at start, gone at the end."""
-    folder = Path(tempfile.mkdtemp(prefix="opal-metrics-"))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

@@ -18,6 +18,8 @@ from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
 from service.held_signals import act_on_signals, held_signals
 from service.metric_files import retire
+from service.metrics_folder import VARIABLE as METRICS_VARIABLE
+from service.metrics_folder import hold
 from service.stopping import GentleServer
 
 # Seconds. A worker that dies younger than this is replaced after a pause that doubles, so that
@@ -112,6 +114,8 @@ class Worker(Process):
     def target(self, sockets: list[socket.socket] | None = None) -> None:
         """Run in the worker: serve until told to stop, or until the parent is gone."""
         act_on_signals()
+        # A worker may live longer than the parent that made the folder, which was killed.
+        hold(Path(os.environ[METRICS_VARIABLE]))
         threading.Thread(target=_stop_with_parent, daemon=True).start()
         super().target(sockets)
 

@@ -95,9 +95,7 @@ class FileTakedowns:
         """Do nothing."""
 
     def _refresh(self, known: Ledger) -> Ledger:
-        if self._file.stamp() == known.stamp:
-            return known
-        ledger = self._file.read()
+        ledger = self._file.read_again(known)
         if ledger is None and not known.takedowns:
             return known
         if ledger is None or not ledger.follows(known):

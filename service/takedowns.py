@@ -198,7 +198,7 @@ class TakedownFollower:
 
     @contextmanager
     def _noting_problems(self) -> Iterator[None]:
-        """Count and tell what a change meets: it reads all of the store, where a look need not."""
+        """Count and tell what a change meets, as a look does."""
         try:
             yield
         except _UNUSABLE as error:

@@ -15,6 +15,9 @@ from service.problems import DeadlinePassed, Overloaded
 
 Result = TypeVar("Result")
 
+_SWAMPED = 8
+"""Refusals in a row; a burst that is only a little too large has its hits answered."""
+
 DEADLINE_PASSED = "X-Timeout-Ms passed while the request waited; nothing was done"
 
 
@@ -29,13 +32,21 @@ class WorkQueue:
     def __init__(self, *, max_pending: int, metrics: Metrics) -> None:
         self._max_pending = max_pending
         self._metrics = metrics
-        self._pending = 0
+        self._pending = self._refused = 0
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="opal-work")
 
     @property
     def is_full(self) -> bool:
         """Whether the next computation will be refused."""
         return self._pending >= self._max_pending
+
+    @property
+    def is_swamped(self) -> bool:
+        """Whether it is full, and has refused several since the last computation ended.
+
+        Then a request is refused unread, though it might be answered from the cache.
+        """
+        return self.is_full and self._refused >= _SWAMPED
 
     async def run(self, work: Callable[[], Result], *, deadline: float | None = None) -> Result:
         """Run ``work`` in the thread when its turn comes.
@@ -64,6 +75,7 @@ class WorkQueue:
             Overloaded: There is none.
         """
         if self.is_full:
+            self._refused += 1
             self._metrics.shed.labels("overload").inc()
             raise Overloaded(
                 f"{self._pending} computations wait already; try again in a second, elsewhere if "
@@ -73,6 +85,7 @@ class WorkQueue:
 
     def give_place(self) -> None:
         """Give it back."""
+        self._refused = 0
         self._pending -= 1
         if self._pending == 0:
             self.show_pending()

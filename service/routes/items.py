@@ -3,7 +3,7 @@
 from typing import Annotated
 
 import orjson
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Depends, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.answers import SimilarAnswer
@@ -17,10 +17,10 @@ from service.problems import (
     Overloaded,
     problems_for_docs,
 )
-from service.routes.paths import ANY_ID
+from service.routes.paths import ANY_ID, require_readable_id
 from service.schemas import MAX_TOP_K
 
-router = APIRouter(tags=["items"])
+router = APIRouter(tags=["items"], dependencies=[Depends(require_readable_id)])
 
 
 class SimilarWishes(BaseModel):

@@ -20,7 +20,7 @@ from service.problems import (
     problems_for_docs,
 )
 from service.routes.admin import report_registry
-from service.routes.paths import ANY_ID
+from service.routes.paths import ANY_ID, require_readable_id
 from service.schemas import MAX_ID_LENGTH, TakedownRequest
 
 MAX_LISTED = 1000
@@ -28,7 +28,11 @@ MAX_LISTED = 1000
 router = APIRouter(
     prefix="/admin/takedowns",
     tags=["admin"],
-    dependencies=[Depends(require_admin), Depends(report_registry)],
+    dependencies=[
+        Depends(require_admin),
+        Depends(report_registry),
+        Depends(require_readable_id),
+    ],
     responses=problems_for_docs(Unauthorized, InvalidRequest),
 )
 

@@ -212,6 +212,26 @@ async def test_waiting_leaves_the_caller_time_for_the_answer(
         assert await waits(service, "timed_out") == 1
 
 
+async def test_a_worker_does_not_wait_for_the_mark_of_a_caller_who_went_away(
+    registry_path: Path, redis: RedisServer, client: Redis
+) -> None:
+    async with service_with(registry_path, redis, redis_timeout_ms=5000) as service:
+        key = await key_of(service, client, 1)
+        redis.freeze()
+        gone = asyncio.create_task(service.state["retriever"].cache.get(key.decode()))
+        await asyncio.sleep(0.05)
+        gone.cancel()
+        redis.thaw()
+        async with asyncio.timeout(10):
+            while not await marks(client):
+                await asyncio.sleep(0.01)
+        answer = await ask(service, 1)
+        again = await ask(service, 1)
+
+        assert (answer["source"], again["source"]) == ("model", "cache")
+        assert await waits(service, "timed_out") == await waits(service, "taken_over") == 0
+
+
 async def test_who_waits_computes_when_redis_freezes(
     registry_path: Path, redis: RedisServer, client: Redis
 ) -> None:

@@ -1,5 +1,6 @@
 """Takedowns on real workers: followed within a second, and kept whatever is killed."""
 
+import json
 import os
 import signal
 import subprocess
@@ -238,3 +239,27 @@ def test_a_damaged_file_keeps_the_service_from_starting_with_one_clear_line(
     assert done.returncode == 1
     assert "takedowns/ledger.jsonl: damaged" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_worker_that_cannot_start_again_says_why_in_one_line_each_time(
+    registry_path: Path, tmp_path: Path
+) -> None:
+    with ServiceProcess(registry_path, tmp_path / "service.log", workers=2) as service:
+        put(service, item_id(1))
+        ledger = TakedownFile(registry_path).path
+        sound = ledger.read_bytes()
+        ledger.write_bytes(b"nonsense")
+        os.kill(min(service.worker_pids()), signal.SIGKILL)
+
+        def of_starts() -> list[str]:
+            return [line for line in service.log().splitlines() if "cannot start" in line]
+
+        wait_until(lambda: len(of_starts()) >= 2, seconds=30, what="two starts that fail")
+        ledger.write_bytes(sound)
+        wait_until(lambda: service.metric("opal_workers_ready") == 2, seconds=30, what="both again")
+        log = service.log()
+
+    assert all("takedowns/ledger.jsonl: damaged" in line for line in of_starts())
+    assert "Traceback" not in log
+    said_by = [json.loads(line)["logger"] for line in log.splitlines()]
+    assert not [name for name in said_by if name.startswith("uvicorn")]

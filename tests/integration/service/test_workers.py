@@ -42,7 +42,9 @@ def metric_files(service: ServiceProcess) -> list[str]:
     return [path.name for path in Path(folder.decode().partition("=")[2]).glob("*.db")]
 
 
-def test_sighup_replaces_all_workers_without_a_failed_request(service: ServiceProcess) -> None:
+def test_sighup_replaces_all_workers_without_a_failed_request(
+    service: ServiceProcess, registry_path: Path, tmp_path: Path
+) -> None:
     before = service.worker_pids()
     with Load(service.url) as load:
         wait_until(lambda: sum(load.versions.values()) > 50, what="load")
@@ -63,6 +65,11 @@ def test_sighup_replaces_all_workers_without_a_failed_request(service: ServicePr
     service.process.kill()
     service.process.wait()
     wait_until(lambda: all(is_gone(pid) for pid in after), what="workers to end with the parent")
+    # Its metrics could not be put away; the next service in the same place does it.
+    (left,) = tmp_path.glob("opal-metrics-*")
+    with ServiceProcess(registry_path, tmp_path / "next.log", workers=1):
+        assert not left.exists()
+        assert len(list(tmp_path.glob("opal-metrics-*"))) == 1
 
 
 def test_a_worker_that_stops_ends_kept_connections_with_an_answer(

@@ -1,6 +1,6 @@
 from typing import Any
 
-from index.charts import BOTTOM, LEFT, RIGHT, TOP, make_charts
+from index.charts import BOTTOM, LEFT, RIGHT, TOP, Frame, make_charts, make_recall_chart
 
 
 def entry(stage: str, step: int, **measures: Any) -> dict[str, Any]:
@@ -15,8 +15,7 @@ def test_every_measure_has_a_chart_that_fills_its_box() -> None:
     assert (loss.name, recall.name) == ("loss", "recall")
     middle = f"{(LEFT + RIGHT) / 2:.1f},{(TOP + BOTTOM) / 2:.1f}"
     assert loss.lines[0].points == f"{LEFT}.0,{TOP}.0 {middle} {RIGHT}.0,{BOTTOM}.0"
-    assert (loss.low, loss.high, loss.steps) == ("1", "3", 200)
-    assert loss.summary == "loss: from 3 to 1 in 200 steps"
+    assert loss.frame == Frame("loss: from 3 to 1 in 200 steps", "0", "200 steps", "1", "3")
 
 
 def test_a_stage_whose_steps_start_again_follows_the_one_before() -> None:
@@ -24,7 +23,7 @@ def test_a_stage_whose_steps_start_again_follows_the_one_before() -> None:
 
     (chart,) = make_charts(curve)
 
-    assert chart.steps == 250
+    assert chart.frame.last == "250 steps"
     assert [line.stage for line in chart.lines] == ["soft", "hard"]
     assert chart.lines[0].colour != chart.lines[1].colour
     assert chart.lines[0].dashes != chart.lines[1].dashes
@@ -33,7 +32,7 @@ def test_a_stage_whose_steps_start_again_follows_the_one_before() -> None:
 def test_steps_that_go_on_over_stages_are_kept() -> None:
     (chart,) = make_charts([entry("soft", 200, loss=1), entry("hard", 300, loss=0.5)])
 
-    assert chart.steps == 300
+    assert chart.frame.last == "300 steps"
 
 
 def test_what_is_missing_or_no_number_is_left_out() -> None:
@@ -48,3 +47,18 @@ def test_what_is_missing_or_no_number_is_left_out() -> None:
     assert chart.name == "recall"
     assert len(chart.lines[0].points.split()) == 2
     assert make_charts([]) == []
+
+
+def test_operating_points_stand_in_a_frame_like_that_of_training() -> None:
+    curve = [
+        {"parameters": {"nprobe": probes}, "recall": 0.5 + probes / 10, "milliseconds": probes}
+        for probes in (1, 2, 3)
+    ]
+
+    chart = make_recall_chart(curve, {"nprobe": 2})
+
+    assert chart is not None
+    assert chart.chosen == ((LEFT + RIGHT) / 2, (TOP + BOTTOM) / 2)
+    summary = "recall@100 from 0.6000 in 1 ms to 0.8000 in 3 ms"
+    assert chart.frame == Frame(summary, "1", "3 ms", "0.6", "0.8")
+    assert make_recall_chart(curve[:1], {}) is None

@@ -95,6 +95,21 @@ def test_verifying_where_nothing_is_live(commands: Commands, tmp_path: Path) -> 
     assert (commands.status, "no registry here" in commands.err) == (1, True)
 
 
+def test_every_command_says_alike_that_nothing_is_live(commands: Commands, tmp_path: Path) -> None:
+    said = (
+        f"{tmp_path}: has no CURRENT; `python -m index activate VERSION --registry {tmp_path}`, or "
+    )
+    for *arguments, otherwise in (
+        ("verify", "verify with --all"),
+        ("diff", tmp_path, "name two bundles"),
+        ("add-items", "items.csv", "--out", "out", "name a bundle with --bundle"),
+        ("remove-items", "item", "--out", "out", "name a bundle with --bundle"),
+    ):
+        commands.text(*arguments, "--registry", tmp_path)
+        assert commands.status == 1
+        assert commands.err == f"error: {said}{otherwise}\n"
+
+
 def test_a_bundle_is_compared_with_the_live_one(
     commands: Commands, bundle: Path, registry: Path, tmp_path: Path
 ) -> None:
@@ -122,7 +137,7 @@ def test_what_cannot_be_compared_is_refused(
 ) -> None:
     for arguments, reason in (
         ((bundle, tmp_path / "nowhere"), "no such file"),
-        ((bundle, "--registry", tmp_path), "has no CURRENT to compare with"),
+        ((bundle, "--registry", tmp_path), "has no CURRENT"),
         (("20200101T000000Z-00000000", bundle, "--registry", tmp_path), "has no bundle"),
     ):
         assert commands.document("diff", *arguments) is None

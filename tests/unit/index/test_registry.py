@@ -251,10 +251,10 @@ def test_debris_of_killed_writers_is_swept_by_the_next_publish(
     registry: Registry, bundles: list[Path]
 ) -> None:
     registry.publish(bundles[0])
-    folder = registry.path / "bundles" / ".staging-20260101T000000Z-00000000-1-abc"
+    folder = registry.path / "bundles" / ".staging-20260101T000000Z-00000000-1-0123abcd"
     folder.mkdir()
     (folder / "index.faiss").touch()
-    (registry.path / ".staging-CURRENT-abc").touch()
+    (registry.path / ".staging-CURRENT-0123abcd").touch()
 
     assert len(registry.versions()) == 1
     registry.publish(bundles[1])

@@ -162,6 +162,29 @@ def test_items_that_are_not_there_cannot_be_removed(base: Path, tmp_path: Path) 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_items_of_a_file_are_removed(
+    base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "gone.txt"
+    file.write_text(f"{item_id(1)}\n{item_id(2)}\n")
+    command = ["remove-items", "--bundle", str(base), "--items-file", str(file)]
+
+    assert main([*command, item_id(2), item_id(3), "--out", str(tmp_path / "out")]) == 0
+
+    catalog = open_bundle(tmp_path / "out").catalog
+    assert catalog.n_items == 297
+    assert (catalog.rows_of([item_id(row) for row in (1, 2, 3)]) == -1).all()
+    file.write_text(f"{item_id(1)}\n\nnobody\nno other\n")
+    assert main([*command, "--out", str(tmp_path / "x")]) == 1
+    assert capsys.readouterr().err.endswith(
+        f"gone.txt: line 3: {base} has no item 'nobody', 'no other'; leave them out\n"
+    )
+    with pytest.raises(SystemExit) as caught:
+        main(["remove-items", "--bundle", str(base), "--out", str(tmp_path / "x")])
+    assert caught.value.code == 2
+    assert "name items, or a file of them with --items-file" in capsys.readouterr().err
+
+
 def test_the_last_item_cannot_be_removed(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", n_items=2, k=1, n_histories=0)
     base = build_bundle(run, tmp_path / "base").path
@@ -190,7 +213,32 @@ def test_both_are_commands(base: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert main(["remove-items", "x", "--bundle", str(out), "--out", str(tmp_path / "x")]) == 1
     assert "has no item 'x'" in capsys.readouterr().err
     assert main(["add-items", str(items), "--registry", str(tmp_path), "--out", "y"]) == 1
-    assert "has no CURRENT to begin with" in capsys.readouterr().err
+    assert "has no CURRENT" in capsys.readouterr().err
+
+
+def test_ids_that_nobody_knows_are_told(
+    base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    unknown = [f"nobody-{number}" for number in range(7)]
+    rows = [f"{each}-new,item-0001|{each}|nobody-0\n" for each in unknown]
+    items = table(tmp_path, "item_id,similar_to\n" + "".join(rows))
+    command = ["add-items", str(items), "--bundle", str(base), "--json", "--out"]
+
+    assert main([*command, str(tmp_path / "out")]) == 0
+
+    document = json.loads(capsys.readouterr().out)
+    assert document["unknown_similar_to"] == {"count": 7, "first": unknown[:5]}
+    assert (
+        "new.csv: 7 ids of similar_to are neither in the bundle nor here, and count for nothing: "
+        "'nobody-0', 'nobody-1', 'nobody-2', 'nobody-3', 'nobody-4' and 2 more"
+    ) in caplog.text
+
+    caplog.clear()
+    items.write_text("item_id,similar_to\nnew,item-0001\nother,new\n")
+    assert main([*command, str(tmp_path / "other")]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["unknown_similar_to"] == {"count": 0, "first": []}
+    assert "count for nothing" not in caplog.text
 
 
 def test_many_small_additions_take_no_more_of_the_answers_than_one_large_one(

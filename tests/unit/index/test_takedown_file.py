@@ -1,6 +1,7 @@
 """The file of takedowns: several writers, writers that are killed, and damage."""
 
 import fcntl
+import os
 import subprocess
 import sys
 import time
@@ -49,7 +50,7 @@ def start_writer(file: TakedownFile, name: str, count: int) -> "subprocess.Popen
 
 def test_without_a_file_nothing_is_known(file: TakedownFile) -> None:
     assert file.read() is None
-    assert file.stamp() is None
+    assert file.read_again(Ledger()) is None
     assert repr(file) == f"<TakedownFile {file.path}>"
 
 
@@ -59,7 +60,43 @@ def test_what_was_written_is_read_again(file: TakedownFile) -> None:
         ledger = put(file, item_id, 'a "reason"\nin two lines')
 
     assert file.read() == ledger
-    assert file.stamp() == ledger.stamp
+
+
+def test_a_file_that_nobody_touched_is_not_read_whole(
+    file: TakedownFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = put(file, "a")
+    known = file.read_again(Ledger())
+    assert known == ledger
+    monkeypatch.setattr(takedown_file, "_parse", lambda _: pytest.fail("read whole"))
+
+    assert file.read_again(known) is known
+
+
+def test_a_look_tells_what_another_wrote(file: TakedownFile) -> None:
+    other = TakedownFile(file.path.parents[1])
+    first = put(other, "a")
+    known = file.read_again(Ledger()) or pytest.fail("no file")
+    assert known == first
+    second = put(other, "b")
+    assert file.read_again(known) == second
+
+    # Whoever goes by something else gets what is there, although nobody touched it.
+    assert file.read_again(known) == second
+
+
+def test_damage_behind_the_head_is_told_until_it_is_mended(file: TakedownFile) -> None:
+    put(file, "item")
+    known = file.read_again(Ledger()) or pytest.fail("no file")
+    sound, status = file.path.read_bytes(), file.path.stat()
+    file.path.write_bytes(sound.replace(b"item", b"itym"))
+    os.utime(file.path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    for _ in range(2):
+        with pytest.raises(RegistryError, match=r"takedowns/ledger\.jsonl: damaged"):
+            file.read_again(known)
+
+    file.path.write_bytes(sound)
+    assert file.read_again(known) == known
 
 
 def test_a_change_that_changes_nothing_writes_nothing(file: TakedownFile) -> None:
@@ -82,10 +119,11 @@ def test_a_copy_never_goes_back(file: TakedownFile) -> None:
     assert file.read() == other
 
 
-def test_a_damaged_copy_is_replaced(file: TakedownFile) -> None:
-    put(file, "a")
-    file.path.write_text("nonsense")
-    file.keep(ledger := Ledger.begin())
+@pytest.mark.parametrize("whole", ["nonsense", None])
+def test_a_damaged_copy_is_replaced(file: TakedownFile, whole: str | None) -> None:
+    ledger = put(file, "item")
+    file.path.write_text(whole or file.path.read_text().replace("item", "itym"))
+    file.keep(ledger)
 
     assert file.read() == ledger
 

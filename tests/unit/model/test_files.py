@@ -1,6 +1,7 @@
 """Nothing half-written is ever taken for whole."""
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,39 @@ def test_what_a_killed_writer_left_is_swept_by_the_next(tmp_path: Path) -> None:
         pass
 
     assert sorted(tmp_path.iterdir()) == sorted([*others, tmp_path / "out"])
+
+
+def test_what_writers_of_other_folders_left_is_swept_after_a_day(tmp_path: Path) -> None:
+    """The next bundle has another name; nobody else would ever sweep what is left of this one."""
+    old, filled, half = (
+        tmp_path / f".staging-bundle-{name}-7-0123abcd" for name in ("old", "filled", "half")
+    )
+    temporary = tmp_path / ".staging-CURRENT-0123abcd"
+    for folder in (old, filled, half):
+        folder.mkdir()
+        (folder / "file").touch()
+    temporary.touch()
+    foreign = tmp_path / ".staging-of-another-program"
+    foreign.mkdir()
+    two_days_ago = time.time() - 2 * 86_400
+    for path in (old / "file", old, filled, half / "file", temporary, foreign):
+        os.utime(path, (two_days_ago, two_days_ago))
+
+    with new_folder(tmp_path / "bundle-new"):
+        pass
+
+    assert sorted(tmp_path.iterdir()) == sorted([filled, half, foreign, tmp_path / "bundle-new"])
+
+
+def test_what_a_living_writer_of_another_folder_fills_is_not_swept_after_a_day(
+    tmp_path: Path,
+) -> None:
+    with new_folder(tmp_path / "slow") as staging:
+        os.utime(staging, (0, 0))
+        with new_folder(tmp_path / "out"):
+            pass
+
+        assert staging.is_dir()
 
 
 def test_what_a_living_writer_fills_is_not_swept(tmp_path: Path) -> None:

@@ -186,6 +186,23 @@ def test_bad_rows_are_skipped_and_counted(log: Path) -> None:
     assert part.good_rows().collect().rows() == [("u0", "i0", 1.0, 1.0)] * len(rows)
 
 
+def test_a_first_row_with_many_fields_too_many_is_a_bad_row(log: Path) -> None:
+    log.write_text("user_id,item_id\nu0,i0,1,2,3\nu1,i1\n")
+
+    assert "LOG: line 2: more than the header's 2 fields; write a field that" in refusal(log)
+    assert good_rows(log) == [("u1", "i1", None, 1.0)]
+
+
+def test_a_nested_column_of_parquet_is_named(tmp_path: Path) -> None:
+    log = tmp_path / "log.parquet"
+    pl.DataFrame({"user_id": [1], "item_id": [[1, 2]]}).write_parquet(log)
+
+    with pytest.raises(
+        InputError, match=r"log\.parquet: column 'item_id' is of type List\(Int64\)"
+    ):
+        scan_interactions(log)
+
+
 def test_a_bad_row_of_parquet_is_named_by_its_number(tmp_path: Path) -> None:
     log = tmp_path / "log.parquet"
     pl.DataFrame({"user_id": [1, 2, None], "item_id": [1, 2, 3]}).write_parquet(log)

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from model.errors import InputError
-from model.items import ITEM_SCHEMA, no_items, read_items
+from model.items import ITEM_SCHEMA, no_items, read_item_ids, read_items
 
 
 @pytest.fixture
@@ -48,6 +48,42 @@ def test_list_columns_and_integer_ids_of_parquet_are_taken(tmp_path: Path) -> No
     assert read_items(table).rows() == [("10", None, ["a", "b"], None), ("9", None, [], None)]
 
 
+def test_array_columns_of_parquet_are_taken_as_lists(tmp_path: Path) -> None:
+    table = tmp_path / "items.parquet"
+    pl.DataFrame(
+        {"item_id": ["a", "b"], "category": [["x", " y"], None], "similar_to": [[1, 2], [3, 3]]},
+        schema_overrides={
+            "category": pl.Array(pl.String, 2),
+            "similar_to": pl.Array(pl.Int64, 2),
+        },
+    ).write_parquet(table)
+
+    assert read_items(table, similar_to=True).rows() == [
+        ("a", None, ["x", "y"], None, ["1", "2"]),
+        ("b", None, [], None, ["3"]),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("item_id", ["a"], "is of type List(String); expected one value a row"),
+        ("title", {"en": "A"}, "is of type Struct({'en': String}); expected one value a row"),
+        ("category", {"a": "b"}, "expected one text or a list of texts a row"),
+        ("similar_to", [["a"]], "expected one text or a list of texts a row"),
+    ],
+)
+def test_a_nested_column_of_parquet_is_named(
+    tmp_path: Path, name: str, value: object, words: str
+) -> None:
+    table = tmp_path / "items.parquet"
+    pl.DataFrame({"item_id": ["a"], "title": ["A"]} | {name: [value]}).write_parquet(table)
+
+    said = refusal(table)
+    assert said.startswith(f"ITEMS: column '{name}' is of type ")
+    assert words in said
+
+
 def test_float_ids_of_parquet_are_those_of_the_log(tmp_path: Path) -> None:
     path = tmp_path / "items.parquet"
     pl.DataFrame({"item_id": [50.0, 7.0]}).write_parquet(path)
@@ -82,10 +118,15 @@ def test_a_row_without_id_is_named_by_line(table: Path) -> None:
     assert refusal(table) == "ITEMS: line 4: field 'item_id' is empty"
 
 
-def test_a_title_with_an_unquoted_comma_is_not_cut(table: Path) -> None:
-    table.write_text("item_id,title\n1,Good, the Bad\n")
+@pytest.mark.parametrize("title", ["Good, the Bad", "Good, the Bad, the Ugly", "a,b,c,d,e"])
+@pytest.mark.parametrize("before", ["", "1,A\n"])
+def test_a_title_with_an_unquoted_comma_is_not_cut(table: Path, title: str, before: str) -> None:
+    table.write_text(f"item_id,title\n{before}2,{title}\n")
 
-    assert refusal(table) == "ITEMS: line 2: more than the header's 2 fields"
+    assert refusal(table) == (
+        f"ITEMS: line {3 if before else 2}: more than the header's 2 fields; write a field that "
+        'holds a comma as "...", or name the further ones in the header'
+    )
 
 
 def test_a_doubled_id_is_refused(table: Path) -> None:
@@ -116,3 +157,44 @@ def test_a_stray_quote_is_named_by_line(table: Path) -> None:
 def test_no_items_has_the_same_columns() -> None:
     assert dict(no_items().schema) == ITEM_SCHEMA
     assert no_items().height == 0
+
+
+def test_ids_are_read_from_tables_and_from_lines(tmp_path: Path) -> None:
+    (tmp_path / "ids.csv").write_text('title,item_id\n"two\nlines",a\n, b \n')
+    (tmp_path / "ids.txt").write_bytes(b"\xef\xbb\xbfa\r\n\n b \n")
+    pl.DataFrame({"item_id": [7.0, 8.0]}).write_parquet(tmp_path / "ids.parquet")
+
+    def read(name: str) -> list[tuple[str, str]]:
+        return [
+            (each.item_id, each.place().replace(str(tmp_path / name), "FILE"))
+            for each in read_item_ids(tmp_path / name)
+        ]
+
+    assert read("ids.csv") == [("a", "FILE: line 2"), ("b", "FILE: line 4")]
+    assert read("ids.txt") == [("a", "FILE: line 1"), ("b", "FILE: line 3")]
+    assert read("ids.parquet") == [("7", "FILE: row 1"), ("8", "FILE: row 2")]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("ids.txt", b"a\n\xff\n", "line 2: not UTF-8 text"),
+        ("ids.txt", b"a\n" + b"x" * 257, "line 2: has 257 characters; an id has at most 256"),
+        ("ids.txt", b"\n \n", "holds no item id"),
+        ("ids.csv", b"item_id\n", "holds no item id"),
+        ("ids.csv", b"item_id,title\na,A\n,B\n", "line 3: field 'item_id' is empty"),
+    ],
+)
+def test_ids_that_cannot_be_read_are_named_by_line(
+    name: str, content: bytes, words: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(content)
+
+    with pytest.raises(InputError) as caught:
+        read_item_ids(tmp_path / name)
+    assert str(caught.value) == f"{tmp_path / name}: {words}"
+
+
+def test_a_list_of_ids_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"nothing\.txt: cannot be read: No such file"):
+        read_item_ids(tmp_path / "nothing.txt")

@@ -53,9 +53,24 @@ async def test_more_than_fit_are_several_calls() -> None:
 
 
 async def test_who_goes_away_takes_nothing_from_the_others() -> None:
-    collector = Collector(Doubling(), most=10)
+    double = Doubling()
+    collector = Collector(double, most=10)
     gone, stays = collector.call(1), collector.call(2)
     gone.cancel()
+
+    assert await stays == 4
+    assert double.calls == [[2]]
+
+
+async def test_who_goes_away_during_the_call_takes_nothing_either() -> None:
+    double = Doubling()
+    double.go.clear()
+    collector = Collector(double, most=10)
+    gone, stays = collector.call(1), collector.call(2)
+    while not double.calls:
+        await asyncio.sleep(0)
+    gone.cancel()
+    double.go.set()
 
     assert await stays == 4
 

@@ -43,6 +43,38 @@ async def test_who_joins_gets_the_answer_though_the_first_went_away() -> None:
     assert await second == 7
 
 
+async def test_what_nobody_waits_for_any_more_is_not_computed() -> None:
+    flights = Flights[int]()
+    begun, cancelled = 0, 0
+
+    async def fly(answer: "asyncio.Future[int]") -> None:
+        nonlocal begun, cancelled
+        begun += 1
+        try:
+            await asyncio.sleep(0.01 if begun > 1 else 60)
+        except asyncio.CancelledError:
+            cancelled += 1
+            await asyncio.sleep(0)  # what is given up takes its time
+            raise
+        answer.set_result(7)
+
+    first = asyncio.create_task(flights.start("key", fly))
+    await asyncio.sleep(0)
+    second = asyncio.create_task(flights.join("key"))
+    await asyncio.sleep(0)
+    first.cancel()
+    await asyncio.sleep(0)
+    assert cancelled == 0
+    second.cancel()
+    await asyncio.wait([second])
+
+    # Nobody joins what is given up, though it has not ended yet.
+    assert await flights.join("key") is None
+    assert await flights.start("key", fly) == 7
+    assert (begun, cancelled) == (2, 1)
+    await flights.close()
+
+
 async def test_an_error_reaches_all_who_wait() -> None:
     flights = Flights[int]()
 

@@ -204,8 +204,11 @@ async def test_without_a_bundle_the_service_is_alive_but_not_ready(tmp_path: Pat
     assert batch.json()["results"][0]["status"] == 503
 
 
-async def test_an_id_with_a_lone_surrogate_in_the_path_is_answered(service: InProcess) -> None:
-    assert_problem(await service.client.get("/items/%ed%a0%80/similar"), 404)
+@pytest.mark.parametrize("item", ["%ed%a0%80", "%ff", "a%C3"])
+async def test_an_id_in_the_path_that_is_not_utf8_is_422(service: InProcess, item: str) -> None:
+    problem = assert_problem(await service.client.get(f"/items/{item}/similar"), 422)
+
+    assert problem["errors"][0]["path"] == "path.item_id"
 
 
 async def test_every_request_is_logged_where_that_is_asked_for(

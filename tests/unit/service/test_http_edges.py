@@ -184,3 +184,22 @@ async def test_a_body_over_the_limit_is_413_without_its_length_too(service: InPr
 async def test_unknown_calls_are_problems_too(service: InProcess) -> None:
     assert_problem(await service.client.get("/nope"), 404)
     assert_problem(await service.client.get("/match"), 405)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("POST", "/admin/takedowns/x", "GET, PUT, DELETE"),
+        ("PROPFIND", "/admin/takedowns/x", "GET, PUT, DELETE"),
+        ("DELETE", "/admin/takedowns", "GET"),
+        ("GET", "/match", "POST"),
+        ("POST", "/healthz", "GET, HEAD"),
+    ],
+)
+async def test_a_405_names_all_methods_of_the_path(
+    service: InProcess, method: str, path: str, allowed: str
+) -> None:
+    response = await service.client.request(method, path)
+
+    assert_problem(response, 405)
+    assert response.headers["allow"] == allowed

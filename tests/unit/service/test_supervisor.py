@@ -215,11 +215,12 @@ def test_it_stops_listening_before_it_stops_the_workers(supervisor: Supervisor) 
     assert all(worker.calls == ["terminate"] for worker in fakes(supervisor))
 
 
-def test_a_worker_stops_with_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_stops_with_its_parent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     class Parent:
         def join(self) -> None: ...
 
     told: list[int] = []
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
     monkeypatch.setattr("service.supervisor.parent_process", Parent)
     monkeypatch.setattr("os.kill", lambda _, number: told.append(number))
     monkeypatch.setattr("uvicorn.supervisors.multiprocess.Process.target", lambda *_: None)

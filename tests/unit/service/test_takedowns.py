@@ -102,6 +102,22 @@ async def test_an_id_that_is_none_is_refused(service: InProcess, taken: str, sta
     assert problem["errors"][0]["path"] == "path.item_id"
 
 
+@pytest.mark.parametrize("taken", ["%ff", "%fe", "a%C3", "%ED%A0%80"])
+async def test_an_id_that_is_not_utf8_is_refused_and_not_taken_for_another(
+    service: InProcess, taken: str
+) -> None:
+    await put(service, "\ufffd")  # what such bytes would be read as
+    for method in ("PUT", "GET", "DELETE"):
+        problem = assert_problem(
+            await service.client.request(method, f"/admin/takedowns/{taken}"), 422
+        )
+        assert problem["errors"][0]["path"] == "path.item_id"
+        assert "UTF-8" in problem["detail"]
+
+    listed = assert_is(TakedownsAnswer, await service.client.get("/admin/takedowns"))
+    assert [each["item_id"] for each in listed["takedowns"]] == ["\ufffd"]
+
+
 @pytest.mark.parametrize("body", [{"reason": ""}, {"reason": "x" * 501}, {"nope": 1}, []])
 async def test_a_body_that_is_wrong_is_refused(service: InProcess, body: Any) -> None:
     assert_problem(await service.client.put(path_of("a"), json=body), 422)
@@ -367,16 +383,25 @@ async def test_a_file_that_is_spoiled_leaves_in_force_what_was_and_is_told_once(
         assert (await put(service, "b"))["new"]
 
 
-async def test_damage_behind_the_stamp_shows_at_the_next_change(registry_path: Path) -> None:
-    """A look reads the head of the file alone; a change reads all of it."""
-    async with service_in_process(registry_path, takedown_interval=0.05) as service:
+async def test_damage_behind_the_head_is_told_without_a_change(
+    registry_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    async with service_in_process(registry_path, takedown_interval=0.01) as service:
         await put(service, item_id(1))
         ledger = TakedownFile(registry_path).path
-        ledger.write_text(ledger.read_text().replace(item_id(1), item_id(2)))
+        sound = ledger.read_text()
+        ledger.write_text(sound.replace(item_id(1), item_id(2)))
+        async with asyncio.timeout(5):
+            while b'refreshes_total{outcome="failed"}' not in service.state["metrics"].render():
+                await asyncio.sleep(0.01)
+        assert "the SHA-256 in its first line differs" in caplog.text
+        assert caplog.text.count("(1 stay in force)") == 1
 
-        assert_problem(await service.client.put(path_of(item_id(3))), 503)
-
-        assert b'refreshes_total{outcome="failed"}' in service.state["metrics"].render()
+        ledger.write_text(sound)
+        async with asyncio.timeout(5):
+            while "can be followed again" not in caplog.text:
+                await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("spoil", [damage, become_a_folder])
@@ -408,7 +433,7 @@ async def test_a_defect_does_not_end_following(
 ) -> None:
     async with service_in_process(registry_path, takedown_interval=0.01) as service:
         with monkeypatch.context() as patch:
-            patch.setattr(TakedownFile, "stamp", lambda _: 1 / 0)
+            patch.setattr(TakedownFile, "read_again", lambda *_: 1 / 0)
             await asyncio.sleep(0.1)
         assert "ZeroDivisionError" in caplog.text
         TakedownFile(registry_path).change(lambda ledger: ledger.put(Takedown("a", "then")))
