@@ -12,9 +12,12 @@ FROM ${PYTHON_IMAGE} AS dependencies
 WORKDIR /src
 RUN python -m venv --without-pip /opt/opal
 COPY pyproject.toml ./
+# Optional parts, for builder and service alike: scann.
+ARG EXTRAS=""
+# hadolint ignore=DL3013
 RUN --mount=type=cache,target=/root/.cache/pip \
     touch README.md LICENSE \
-    && pip --python /opt/opal/bin/python install .
+    && pip --python /opt/opal/bin/python install ".${EXTRAS:+[$EXTRAS]}"
 
 # Dependencies of training.
 FROM dependencies AS train-dependencies

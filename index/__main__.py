@@ -55,7 +55,8 @@ def _add_build_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--kind",
         default="auto",
-        help="auto (default), flat, ivf-sq, ivf-sq8, ivf-pq, hnsw, or a Faiss factory string",
+        help="auto (default), flat, ivf-sq, ivf-sq8, ivf-pq, hnsw, a Faiss factory string, or "
+        "scann, which auto never takes: whoever serves it has to have installed the extra scann",
     )
     parser.add_argument(
         "--memory",

@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from index.bundle import INDEX_FILE, REPORT_FILE
+from index.bundle import REPORT_FILE
 from index.catalog import write_catalog
 from index.choice import Chosen, choose_index
+from index.implementations import implementation_of
 from index.kinds import AUTO
 from index.manifest import Manifest, write_manifest
 from index.probes import N_PROBES, Probes, make_probes, measure_recall, write_probes
@@ -79,12 +80,13 @@ def build_bundle(
                 f"{target_recall}; take --kind flat or a lower --recall"
             )
         copy_file(run.encoder_path, folder / ENCODER_FILE)
-        chosen.item_index.save(folder / INDEX_FILE)
+        index_path = folder / implementation_of(chosen.item_index.kind).file
+        chosen.item_index.save(index_path)
         write_catalog(run.items, folder)
         write_probes(folder, probes)
         content = _manifest_content(run, encoder)
         content["index"] = {
-            **_describe_index(chosen, (folder / INDEX_FILE).stat().st_size),
+            **_describe_index(chosen, index_path.stat().st_size),
             "target_recall": target_recall,
             "measured_recall": recall,
         }
@@ -146,7 +148,7 @@ def _describe_index(chosen: Chosen, size: int) -> dict[str, Any]:
         "factory": item_index.factory,
         "metric": "inner_product",
         "parameters": chosen.point.parameters if chosen.point else {},
-        "bytes_per_item": size / item_index.n_items,
+        "bytes_per_item": item_index.bytes_per_item(size),
         "flat_milliseconds": chosen.flat_milliseconds,
         "curve": [point._asdict() for point in chosen.curve],
     }

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from index.catalog import CATEGORIES_FILE, ITEMS_FILE, LOOKUP_FILE, POPULAR_FILE, Catalog
-from index.faiss_index import FaissItemIndex, open_faiss_index
+from index.implementations import implementation_of, open_index
 from index.manifest import (
     Manifest,
     file_entry,
@@ -21,15 +21,14 @@ from index.manifest import (
 )
 from index.probes import PROBE_FILE, check_probes, open_probes
 from index.signing import KEY_VARIABLE, SIGNATURE_FILE, signature_of, signing_keys
+from index.tunable_index import TunableIndex
 from model.errors import BundleError, InputError
 from model.files import replace_file, sweep_staging
 from model.inference import ENCODER_FILE, OpalInferenceEncoder, load_encoder
 
-INDEX_FILE = "index.faiss"
 REPORT_FILE = "report.html"
 REQUIRED_FILES = (
     ENCODER_FILE,
-    INDEX_FILE,
     ITEMS_FILE,
     CATEGORIES_FILE,
     LOOKUP_FILE,
@@ -37,6 +36,7 @@ REQUIRED_FILES = (
     PROBE_FILE,
     REPORT_FILE,
 )
+"""In every bundle; the name of the index's own file goes by its kind."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -54,7 +54,7 @@ class Bundle:
     path: Path
     manifest: Manifest
     encoder: OpalInferenceEncoder
-    item_index: FaissItemIndex
+    item_index: TunableIndex
     catalog: Catalog
 
     def __repr__(self) -> str:
@@ -83,8 +83,8 @@ def open_bundle(path: Path, *, check: bool = True, threads: int = 1) -> Bundle:
         encoder = load_encoder(path / ENCODER_FILE)
     except InputError as error:
         raise BundleError(f"{error}; build the bundle again") from error
-    item_index = open_faiss_index(
-        path / INDEX_FILE,
+    item_index = open_index(
+        path,
         kind=manifest.index.kind,
         factory=manifest.index.factory,
         item_vectors=encoder.item_vectors,
@@ -110,7 +110,7 @@ def check_files(path: Path, manifest: Manifest, *, digests: bool = True) -> None
 
 def file_problems(path: Path, manifest: Manifest, *, digests: bool = True) -> Iterator[str]:
     """Yield, for each file that is not as the manifest says, what is wrong and what to do."""
-    for name in REQUIRED_FILES:
+    for name in (*REQUIRED_FILES, implementation_of(manifest.index.kind).file):
         if name not in manifest.files:
             yield f"{path}: the manifest does not list {name}; build it again"
     for name, expected in manifest.files.items():

@@ -4,8 +4,9 @@ import logging
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from index.faiss_index import FaissItemIndex, build_faiss_index
+from index.implementations import build_index
 from index.kinds import AUTO, AUTO_FLAT_ITEMS, AUTO_KINDS, FLAT, named_kinds
+from index.tunable_index import TunableIndex
 from index.tuning import Interests, Point, choose, explore, know_exactly
 from model.arrays import Floats
 from model.errors import InputError
@@ -26,7 +27,7 @@ class Chosen(NamedTuple):
         flat_milliseconds: Time of the exact search beside it; None where nothing was measured.
     """
 
-    item_index: FaissItemIndex
+    item_index: TunableIndex
     point: Point | None
     curve: list[Point]
     flat_milliseconds: float | None
@@ -52,13 +53,13 @@ def choose_index(
         threads: OpenMP threads of the building; times are always those of one.
 
     Raises:
-        InputError: Nothing keeps the promise within the memory, or Faiss rejects the kind.
+        InputError: Nothing keeps the promise within the memory, or the kind cannot be built.
     """
     n_items, dim = item_vectors.shape
     if kind == AUTO and n_items <= AUTO_FLAT_ITEMS and _fits(FLAT, n_items, dim, memory):
         kind = FLAT
     if kind == FLAT:
-        flat = build_faiss_index(item_vectors, kind=FLAT, threads=threads)
+        flat = build_index(item_vectors, kind=FLAT, threads=threads)
         return Chosen(flat, None, [], None)
     truth = know_exactly(item_vectors, interests)
     _logger.info("exact search of one user's interests: %.3g ms", truth.flat_milliseconds)
@@ -99,7 +100,7 @@ def _choose_among(
             f"({_sizes(fitting or AUTO_KINDS, n_items, dim)})"
         )
     _logger.info("nothing is faster than exact search here: %s", FLAT)
-    flat = build_faiss_index(item_vectors, kind=FLAT, threads=threads)
+    flat = build_index(item_vectors, kind=FLAT, threads=threads)
     point = Point({}, 1.0, truth.flat_milliseconds)
     return Chosen(flat, point, [point], truth.flat_milliseconds)
 
@@ -108,7 +109,7 @@ def _tuned(
     kind: str, item_vectors: Floats, truth: Interests, target_recall: float, threads: int
 ) -> Chosen:
     """Build a kind and set it to the fastest point that keeps the promise, where there is one."""
-    item_index = build_faiss_index(item_vectors, kind=kind, threads=threads)
+    item_index = build_index(item_vectors, kind=kind, threads=threads)
     curve = explore(item_index, item_vectors, truth, target=target_recall)
     for each in curve:
         _logger.info(

@@ -7,6 +7,16 @@ from index.item_index import NO_ROW, SearchResult, no_answers
 from model.arrays import Floats, Rows
 
 
+def score_each_query_alone() -> None:
+    """Keep Faiss from scoring many queries of a call by one matrix product.
+
+    From queries x dimensions = a threshold on (2000 interests of 64 dimensions by default, 20
+    queries in a direct search) it does, and that rounds differently: a score would then depend on
+    who else asks at the same moment. The threshold is the process's; whoever scores sets it.
+    """
+    faiss.cvar.distance_compute_blas_threshold = np.iinfo(np.int32).max
+
+
 def search_directly(
     item_vectors: Floats, queries: Floats, n: int, rows: Rows | None
 ) -> SearchResult:
@@ -25,6 +35,7 @@ def search_directly(
     result = no_answers(len(queries), n)
     found = min(n, len(vectors))
     if found:
+        score_each_query_alone()
         scores, places = faiss.knn(queries, vectors, found, metric=faiss.METRIC_INNER_PRODUCT)
         result.scores[:, :found] = scores
         result.rows[:, :found] = places if rows is None else rows[places]

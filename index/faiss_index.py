@@ -1,24 +1,21 @@
-"""Search by Faiss: build from a factory string, save, open memory-mapped, search."""
+"""Search by Faiss, add to its index and save it; ``index.faiss_files`` builds and opens them."""
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from index.direct import rescored, search_directly
+from index.direct import rescored, score_each_query_alone, search_directly
+from index.faiss_points import operating_points
 from index.item_index import NO_ROW, SearchResult, check_search
-from index.kinds import AUTO, FLAT, named_kinds
 from index.restricting import lists_of_rows, lists_to_probe, selector_of
-from index.transforms import require_inner_products
+from index.tunable_index import RESCORING
 from model.arrays import Floats, Mask
-from model.errors import BundleError, InputError
-
-RESCORING = "rescoring"
-"""Parameter of our own: how many times the answers wanted are scored again with the vectors."""
+from model.errors import InputError
 
 _PLACE_IN_SOURCE = re.compile(r" at \S+:\d+: ")
 
@@ -64,10 +61,7 @@ class FaissItemIndex:
         self._rescoring = 1
         self._list_of_row: NDArray[np.int32] | None = None
         self.operate_at(parameters or {})
-        # From queries x dimensions = this threshold on (2000 interests of 64 dimensions by
-        # default) Faiss takes a matrix product, which rounds differently: a score would then
-        # depend on who else asks at the same moment.
-        faiss.cvar.distance_compute_blas_threshold = np.iinfo(np.int32).max
+        score_each_query_alone()
 
     def __repr__(self) -> str:
         return f"<FaissItemIndex {self.kind} {self.n_items} x {self.dim}>"
@@ -87,20 +81,14 @@ class FaissItemIndex:
         """See ``ItemIndex.dim``."""
         return int(self._index.d)
 
-    def parameter_ranges(self) -> dict[str, list[float]]:
-        """Return the parameters that Faiss would explore on this index, and the values of each."""
-        space = faiss.ParameterSpace()
-        space.initialize(self._index)
-        ranges = {}
-        for number in range(space.parameter_ranges.size()):
-            each = space.parameter_ranges.at(number)
-            ranges[each.name] = [each.values.at(place) for place in range(each.values.size())]
-        return ranges
+    def operating_points(self, n: int) -> Iterator[dict[str, float]]:
+        """See ``TunableIndex.operating_points``."""
+        rescores = RESCORING in self.parameters
+        return operating_points(self._index, n, rescores=rescores)
 
-    def lists_with(self, n: int) -> int:
-        """Return how many lists of an inverted file hold n items on average; 0 of other kinds."""
-        inverted = faiss.try_extract_index_ivf(self._index)
-        return 0 if inverted is None else math.ceil(n * inverted.nlist / self.n_items)
+    def bytes_per_item(self, file_bytes: int) -> float:
+        """See ``TunableIndex.bytes_per_item``; what is mapped takes what the file does."""
+        return file_bytes / self.n_items
 
     def operate_at(self, parameters: Mapping[str, float]) -> None:
         """Change the operating point. For whoever tunes or opens: not while others search.
@@ -190,27 +178,12 @@ class FaissItemIndex:
         return result
 
     def with_added(self, item_vectors: Floats) -> "FaissItemIndex":
-        """Return an index that holds more items; nothing is trained anew. This one is used up.
-
-        Args:
-            item_vectors: All vectors, the new ones after those that are there already.
-                Shape (n_items, d), float32.
-
-        Raises:
-            InputError: This kind cannot grow.
-        """
+        """See ``TunableIndex.with_added``; nothing is trained anew."""
         self._add(item_vectors[self.n_items :])
         return self._over(item_vectors)
 
-    def with_only(self, item_vectors: Floats) -> "FaissItemIndex":
-        """Return an index of other items that keeps what was trained. This one is used up.
-
-        Args:
-            item_vectors: Shape (n_items, d), float32.
-
-        Raises:
-            InputError: This kind cannot be filled anew.
-        """
+    def with_only(self, item_vectors: Floats, kept: Mask) -> "FaissItemIndex":  # noqa: ARG002
+        """See ``TunableIndex.with_only``; what was trained stays, all are added again."""
         self._index.reset()
         self._add(item_vectors)
         return self._over(item_vectors)
@@ -220,7 +193,7 @@ class FaissItemIndex:
             self._index.add(np.ascontiguousarray(item_vectors))
         except RuntimeError as error:
             raise InputError(
-                f"index of kind {self.kind}: Faiss cannot add to it ({_reason(error)}); build a "
+                f"index of kind {self.kind}: Faiss cannot add to it ({reason_of(error)}); build a "
                 "bundle of another kind"
             ) from error
 
@@ -243,98 +216,10 @@ class FaissItemIndex:
         try:
             faiss.write_index(self._index, str(path))
         except RuntimeError as error:
-            raise InputError(f"{path}: cannot be written ({_reason(error)})") from error
+            raise InputError(f"{path}: cannot be written ({reason_of(error)})") from error
 
 
-def _reason(error: RuntimeError) -> str:
+def reason_of(error: RuntimeError) -> str:
     """Return what Faiss says, without its place in Faiss's source and in one line."""
     said = str(error).strip().splitlines()[-1]
     return _PLACE_IN_SOURCE.split(said)[-1].rsplit("Error: ", maxsplit=1)[-1]
-
-
-def build_faiss_index(
-    item_vectors: Floats, *, kind: str = FLAT, threads: int = 1
-) -> FaissItemIndex:
-    """Train and fill an index; its operating point is Faiss's default until it is tuned.
-
-    Args:
-        item_vectors: Shape (n_items, d), float32; row = item row.
-        kind: A name of ``index.kinds`` or a Faiss factory string.
-        threads: OpenMP threads of the building.
-
-    Raises:
-        InputError: Faiss rejects the factory string, or cannot train it on these vectors; or it
-            scores by something else than the inner product.
-    """
-    vectors = np.ascontiguousarray(item_vectors, dtype=np.float32)
-    named = named_kinds(*vectors.shape)
-    factory = named[kind].factory if kind in named else kind
-    faiss.omp_set_num_threads(threads)
-    try:
-        index = faiss.index_factory(vectors.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
-        require_inner_products(index, kind)
-        index.train(vectors)
-        index.add(vectors)
-    except RuntimeError as error:
-        reason = _reason(error)
-        raise InputError(
-            f"--kind {kind}: Faiss rejects it for {len(vectors)} vectors of {vectors.shape[1]} "
-            f"dimensions ({reason}); take {AUTO}, {', '.join(named)} or a valid factory string"
-        ) from error
-    rescored = kind in named and named[kind].rescored
-    return FaissItemIndex(
-        index,
-        kind=FLAT if factory == "Flat" else kind,
-        factory=factory,
-        item_vectors=item_vectors,
-        parameters={RESCORING: 2} if rescored else None,
-    )
-
-
-def open_faiss_index(
-    path: Path,
-    *,
-    kind: str,
-    factory: str,
-    item_vectors: Floats,
-    parameters: Mapping[str, float] | None = None,
-    threads: int = 1,
-    mapped: bool = True,
-) -> FaissItemIndex:
-    """Open a saved index memory-mapped, so that all workers share one copy.
-
-    Args:
-        path: The file that ``FaissItemIndex.save`` wrote.
-        kind: The kind, as the manifest holds it.
-        factory: The factory string, likewise.
-        item_vectors: See ``FaissItemIndex``.
-        parameters: The operating point, likewise.
-        threads: See ``FaissItemIndex``.
-        mapped: Else it is read into memory, and can be changed.
-
-    Raises:
-        BundleError: Faiss cannot read the file, or it does not fit the rest.
-    """
-    try:
-        index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC if mapped else 0)
-    except RuntimeError as error:
-        reason = _reason(error)
-        raise BundleError(f"{path}: Faiss cannot read it ({reason}); build it again") from error
-    if (index.ntotal, index.d) != item_vectors.shape:
-        raise BundleError(
-            f"{path}: holds {index.ntotal} vectors of {index.d} dimensions, the encoder "
-            f"{item_vectors.shape[0]} of {item_vectors.shape[1]}; build the bundle again"
-        )
-    if index.metric_type != faiss.METRIC_INNER_PRODUCT:
-        raise BundleError(f"{path}: its metric is not inner product; build the bundle again")
-    try:
-        return FaissItemIndex(
-            index,
-            kind=kind,
-            factory=factory,
-            item_vectors=item_vectors,
-            parameters=parameters,
-            threads=threads,
-        )
-    except ValueError as error:
-        raise BundleError(f"{path}: {error}; build the bundle again") from error

@@ -1,10 +1,11 @@
-"""Kinds of index by name: what each one is in Faiss's words, and what it takes in memory.
+"""Kinds of index by name: what each Faiss index is in Faiss's words, and what it takes in memory.
 
     flat      every vector as it is, all of them scored: exact
     ivf-sq    vectors in half precision, in lists of near ones, of which a search probes some
     ivf-sq8   the same with a byte for each dimension
     ivf-pq    a quarter of a byte for each dimension; the best are scored again with the item table
     hnsw      a graph of near vectors in half precision
+    scann     Google's ScaNN, an optional library (``index.scann_index``)
 
 Every other kind is a Faiss factory string itself.
 """
@@ -14,6 +15,7 @@ from typing import NamedTuple
 
 AUTO = "auto"
 FLAT = "flat"
+SCANN = "scann"
 
 _POINTS_PER_LIST = 39
 """Below, Faiss warns that its k-means has too little to go by."""
@@ -72,7 +74,10 @@ def n_lists(n_items: int) -> int:
 
 
 AUTO_KINDS = ("ivf-sq", "ivf-sq8", "ivf-pq")
-"""Tried by ``auto``, in this order, beside ``flat``: each takes less memory than the one before."""
+"""Tried by ``auto``, in this order, beside ``flat``: each takes less memory than the one before.
+
+Not ``scann``: a bundle that ``auto`` built opens wherever the service is installed, and is mapped.
+"""
 
 AUTO_FLAT_ITEMS = 5000
 """Up to so many items ``auto`` is flat without trial: a search takes a tenth of a millisecond."""

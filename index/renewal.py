@@ -13,14 +13,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from index.bundle import INDEX_FILE, REPORT_FILE, Bundle, open_bundle
+from index.bundle import REPORT_FILE, Bundle, open_bundle
 from index.catalog import Catalog, write_catalog
-from index.faiss_index import FaissItemIndex, open_faiss_index
+from index.implementations import implementation_of, open_index
 from index.likeness import liken
 from index.manifest import Manifest, write_manifest
 from index.outgrowing import outgrown, tuned_items
 from index.probes import Probes, make_probes, measure_recall, open_probes, write_probes
 from index.tensor_files import write_bytes
+from index.tunable_index import TunableIndex
 from model.arrays import Floats, Mask, Rows
 from model.errors import InputError
 from model.files import new_folder
@@ -65,7 +66,7 @@ class _Content(NamedTuple):
 
     items: pl.DataFrame
     item_vectors: Floats
-    item_index: FaissItemIndex
+    item_index: TunableIndex
     histories: list[Rows]
 
 
@@ -140,7 +141,7 @@ def remove_items(
     if not kept.any():
         raise InputError(f"{base}: no item would be left")
     item_vectors = bundle.encoder.item_vectors[kept]
-    index = _index_to_change(bundle).with_only(item_vectors)
+    index = _index_to_change(bundle).with_only(item_vectors, kept)
     frame = bundle.catalog.to_frame().filter(pl.Series(kept))
     removed = int(np.count_nonzero(~kept))
     _logger.info("%d of %d items are removed", removed, bundle.catalog.n_items)
@@ -172,11 +173,11 @@ def _require_new(catalog: Catalog, item_ids: list[str], path: Path) -> None:
         raise InputError(f"{path}: in the bundle already: {some(there)}; leave them out")
 
 
-def _index_to_change(bundle: Bundle) -> FaissItemIndex:
+def _index_to_change(bundle: Bundle) -> TunableIndex:
     """Read the index into memory: what is mapped cannot be changed."""
     entry = bundle.manifest.index
-    return open_faiss_index(
-        bundle.path / INDEX_FILE,
+    return open_index(
+        bundle.path,
         kind=entry.kind,
         factory=entry.factory,
         item_vectors=bundle.encoder.item_vectors,
@@ -200,7 +201,8 @@ def _write(
     target = base.manifest.index.target_recall
     with new_folder(out) as folder:
         _write_encoder(base.path / ENCODER_FILE, folder / ENCODER_FILE, item_vectors)
-        item_index.save(folder / INDEX_FILE)
+        index_path = folder / implementation_of(item_index.kind).file
+        item_index.save(index_path)
         write_catalog(items, folder)
         probes = make_probes(load_encoder(folder / ENCODER_FILE), histories)
         recall = measure_recall(item_index, item_vectors, probes)
@@ -214,9 +216,11 @@ def _write(
             mode="json", exclude={"format_version", "version", "created", "files"}
         )
         said["catalog"] |= {"items": len(item_vectors), "cold": int(items["cold"].sum())}
-        size = (folder / INDEX_FILE).stat().st_size
-        said["index"] |= {"measured_recall": recall, "bytes_per_item": size / len(item_vectors)}
-        said["index"]["tuned_items"] = tuned_items(base.manifest)
+        said["index"] |= {
+            "measured_recall": recall,
+            "bytes_per_item": item_index.bytes_per_item(index_path.stat().st_size),
+            "tuned_items": tuned_items(base.manifest),
+        }
         said["derived_from"] = {"version": base.version, "added": added, "removed": removed}
         report = (base.path / REPORT_FILE).read_bytes()
         write_bytes(folder / REPORT_FILE, _with_note(report, said["derived_from"]))

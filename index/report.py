@@ -7,6 +7,7 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from index.charts import make_charts, make_recall_chart
+from index.implementations import implementation_of
 from index.probes import Probes
 from model.arrays import Rows
 from model.inference import OpalInferenceEncoder
@@ -70,10 +71,11 @@ def _titles(run: Run) -> list[str]:
 def _facts(content: dict[str, Any]) -> dict[str, str]:
     """Make the rows of the first table."""
     dataset, index = content["dataset"], content["index"]
+    words = implementation_of(index["kind"]).words
     return {
         "model": f"{content['model']['name']}, {content['model']['stage']} stage",
         "data": ", ".join(f"{k}: {v}" for k, v in dataset.items() if k != "path"),
-        "index": f"{index['kind']} (Faiss factory {index['factory']}), {index['metric']}",
+        "index": f"{index['kind']} ({words} {index['factory']}), {index['metric']}",
         "operating point": _in_words(index["parameters"]) or "none to choose",
         "bytes per item": f"{index['bytes_per_item']:.0f}",
         "recall@100 of the index": (

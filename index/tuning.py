@@ -5,19 +5,18 @@ is merged from several interests is found more often than that, since the best o
 Times are those of one user's interests searched together, on one thread.
 """
 
-import itertools
 import statistics
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import faiss
 import numpy as np
 
 from index.direct import scores_of
-from index.faiss_index import RESCORING, FaissItemIndex
 from index.item_index import ItemIndex
 from index.probes import SCORE_TOLERANCE
+from index.tunable_index import TunableIndex
 from model.arrays import Floats, Rows
 
 TOP = 100
@@ -25,16 +24,6 @@ TUNING_USERS = 100
 
 Parameters = Mapping[str, float]
 
-_GRIDS: dict[str, tuple[float, ...]] = {
-    # Faiss's own grid has powers of 2 only: too coarse where a step doubles the time.
-    "nprobe": (1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 96, 128, 192, 256, 384, 512),
-    "efSearch": (32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024),
-    "k_factor_rf": (1, 2, 4, 8, 16),
-}
-_LEFT_ALONE = {"ht"}
-"""Polysemous filtering of product codes: at its low end so little is found that all is completed by
-scoring every vector, which looks like perfect recall."""
-_RESCORINGS = (1, 2, 3, 4, 6, 8, 12)
 _ENOUGH = 0.999
 _TOO_SLOW = 2.0  # times the exact search
 
@@ -43,7 +32,7 @@ class Point(NamedTuple):
     """An operating point of an index, measured.
 
     Attributes:
-        parameters: By name; see ``FaissItemIndex``.
+        parameters: By name; see ``TunableIndex``.
         recall: Share of each interest's exact top 100 that was found.
         milliseconds: Median for one user's interests, one thread.
     """
@@ -125,7 +114,7 @@ def count_hits(rows: Rows, queries: Floats, cuts: Floats, item_vectors: Floats) 
 
 
 def explore(
-    item_index: FaissItemIndex, item_vectors: Floats, interests: Interests, *, target: float
+    item_index: TunableIndex, item_vectors: Floats, interests: Interests, *, target: float
 ) -> list[Point]:
     """Measure the operating points of an index; keep those that no other one beats.
 
@@ -141,7 +130,7 @@ def explore(
     limits = _Limits(max(_ENOUGH, target), target, _TOO_SLOW * interests.flat_milliseconds)
     measured: list[Point] = []
     optimal = faiss.OperatingPoints()
-    for parameters in _combinations(item_index):
+    for parameters in item_index.operating_points(TOP):
         if any(_leads_no_further(point, parameters, limits) for point in measured):
             continue
         item_index.operate_at(parameters)
@@ -173,22 +162,3 @@ def _leads_no_further(point: Point, parameters: Parameters, limits: _Limits) -> 
     is_more = all(parameters[name] >= value for name, value in point.parameters.items())
     is_slow = point.recall >= limits.target and point.milliseconds > limits.milliseconds
     return is_more and (point.recall >= limits.enough or is_slow)
-
-
-def _combinations(item_index: FaissItemIndex) -> Iterator[dict[str, float]]:
-    """Enumerate operating points, those that take the least time first."""
-    least = {"nprobe": item_index.lists_with(TOP)}
-    ranges = {
-        name: _fitting(_GRIDS.get(name, tuple(values)), least.get(name, 0), max(values))
-        for name, values in item_index.parameter_ranges().items()
-        if values and name not in _LEFT_ALONE
-    }
-    if RESCORING in item_index.parameters:
-        ranges[RESCORING] = list(_RESCORINGS)
-    for values in itertools.product(*ranges.values()):
-        yield dict(zip(ranges, values, strict=True))
-
-
-def _fitting(grid: tuple[float, ...], least: float, most: float) -> list[float]:
-    """Leave out of a grid what finds too few to begin with, and more than Faiss would try."""
-    return [value for value in grid if least <= value <= most] or [most]

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from torch import Tensor
 
-from index.bundle import INDEX_FILE
 from index.catalog import Catalog
 from model.inference import ENCODER_FILE
 from model.opal import PADDING, OpalEncoder
@@ -42,7 +41,7 @@ class PlainMatcher:
 
     def __init__(self, bundle: Path) -> None:
         self._encoder, self._max_len = load_torch_encoder(bundle / ENCODER_FILE)
-        self._index = faiss.read_index(str(bundle / INDEX_FILE))
+        self._index = faiss.read_index(str(bundle / "index.faiss"))
         catalog = Catalog(bundle)
         rows = np.arange(catalog.n_items)
         self._ids, self._titles = catalog.ids_of(rows), catalog.titles_of(rows)

@@ -11,8 +11,8 @@ import numpy as np
 from index.item_index import SearchResult
 from model.arrays import Floats
 
-PACKAGES = {"hnswlib": "hnswlib==0.8.0", "scann": "scann==1.4.2"}
-"""Not in the project's own environment: nothing but this benchmark needs them."""
+PACKAGES = {"hnswlib": "hnswlib==0.8.0"}
+"""Not in the project's own environment, as ScaNN is: nothing but this benchmark needs it."""
 
 _TRAINING_SAMPLE = 250_000
 
@@ -41,6 +41,8 @@ def install(name: str) -> Any | None:
     try:
         return importlib.import_module(name)
     except ImportError:
+        if name not in PACKAGES:
+            return None
         pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
         done = subprocess.run([*pip, PACKAGES[name]], capture_output=True, check=False)
         if done.returncode:
@@ -75,7 +77,10 @@ class HnswlibIndex:
 
 
 class ScannIndex:
-    """ScaNN's tree, asymmetric hashing (two dimensions a code), and reordering with float32."""
+    """What our kind ``scann`` is made of, called as ScaNN's documentation does.
+
+    Its tree, asymmetric hashing (two dimensions a code), and reordering with float32.
+    """
 
     def __init__(self, library: Any, item_vectors: Floats, threads: int) -> None:
         n_items, dim = item_vectors.shape

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.optional import HAS_SCANN
 from tests.services import REPOSITORY, service_environment
 
 # Of each table of a benchmark.
@@ -119,6 +120,7 @@ def test_each_kind_of_index_stands_beside_flat_at_the_recall_that_it_reached() -
         "ivf-sq8",
         "ivf-pq",
         "hnsw",
+        *(["scann"] if HAS_SCANN else []),
     }
     for row in rows[1:]:
         # Tuned on other users than those it is measured on.

@@ -47,6 +47,15 @@ def test_the_service_image_gets_nothing_of_the_training_stages(dockerfile: str) 
     assert "[train]" not in stage(dockerfile, "dependencies")
 
 
+def test_builder_and_service_get_the_same_optional_parts(
+    dockerfile: str, compose: dict[str, Any]
+) -> None:
+    assert 'install ".${EXTRAS:+[$EXTRAS]}"' in stage(dockerfile, "dependencies")
+    assert "FROM dependencies AS train-dependencies" in dockerfile
+    for name in ("service", "trainer"):
+        assert compose["services"][name]["build"]["args"]["EXTRAS"] == "${EXTRAS:-}"
+
+
 def test_dependencies_are_copied_before_code(dockerfile: str) -> None:
     """A new release then changes the last, small layers only."""
     for name in ("service", "trainer"):
@@ -62,7 +71,8 @@ def test_images_do_not_run_as_root(dockerfile: str) -> None:
 
 def test_versions_are_named_in_pyproject_only(dockerfile: str) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    pinned = [*project["dependencies"], *project["optional-dependencies"]["train"]]
+    extras = project["optional-dependencies"]
+    pinned = [*project["dependencies"], *extras["train"], *extras["scann"]]
 
     for requirement in pinned:
         assert requirement.split("==")[1].split(";")[0] not in dockerfile

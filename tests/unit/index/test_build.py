@@ -10,6 +10,7 @@ from index.build import build_bundle
 from index.bundle import open_bundle
 from model.errors import InputError
 from tests.bundles import Stage, clustered_vectors, item_id, write_random_encoder, write_run
+from tests.optional import SCANN
 
 RNG = np.random.default_rng(0)
 
@@ -24,7 +25,7 @@ def assert_nothing_left(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("stage", ["soft", "hard"])
-@pytest.mark.parametrize("kind", ["auto", "flat", "HNSW32"])
+@pytest.mark.parametrize("kind", ["auto", "flat", "HNSW32", SCANN])
 def test_a_run_becomes_a_bundle_that_opens(stage: Stage, kind: str, tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", stage=stage)
 
@@ -37,7 +38,7 @@ def test_a_run_becomes_a_bundle_that_opens(stage: Stage, kind: str, tmp_path: Pa
     expected = {name: value for name, value in trained["dataset"].items() if name != "path"}
     assert bundle.manifest.dataset == expected
     assert bundle.manifest.model.hyper_parameters == trained["hyper_parameters"]
-    assert bundle.item_index.kind == ("HNSW32" if kind == "HNSW32" else "flat")
+    assert bundle.item_index.kind == ("flat" if kind == "auto" else kind)
     assert bundle.catalog.ids_of(np.array([0, 299])) == [item_id(0), item_id(299)]
 
 

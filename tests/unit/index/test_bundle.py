@@ -8,7 +8,7 @@ from safetensors.numpy import save_file
 
 from index.bundle import REQUIRED_FILES, Bundle, open_bundle
 from index.catalog import POPULAR_FILE
-from index.faiss_index import build_faiss_index
+from index.faiss_files import build_faiss_index
 from index.manifest import MANIFEST_FILE, read_manifest, write_manifest
 from index.probes import PROBE_FILE, make_probes, open_probes, write_probes
 from index.retrieval import retrieve
@@ -42,7 +42,7 @@ def test_an_opened_bundle_answers(bundle: Bundle) -> None:
     assert repr(bundle) == f"<Bundle {bundle.version}, 300 items, flat>"
 
 
-@pytest.mark.parametrize("name", [*REQUIRED_FILES, MANIFEST_FILE])
+@pytest.mark.parametrize("name", [*REQUIRED_FILES, "index.faiss", MANIFEST_FILE])
 def test_one_flipped_bit_is_refused_by_name(name: str, copy: Path) -> None:
     content = bytearray((copy / name).read_bytes())
     for position in (0, len(content) // 2, len(content) - 1):
@@ -55,7 +55,7 @@ def test_one_flipped_bit_is_refused_by_name(name: str, copy: Path) -> None:
 
 
 @pytest.mark.parametrize("check", [True, False])
-@pytest.mark.parametrize("name", [*REQUIRED_FILES, MANIFEST_FILE])
+@pytest.mark.parametrize("name", [*REQUIRED_FILES, "index.faiss", MANIFEST_FILE])
 def test_truncated_and_missing_files_are_refused_by_name(
     name: str, check: bool, copy: Path
 ) -> None:

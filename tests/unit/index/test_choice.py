@@ -10,6 +10,7 @@ from index.tuning import Interests, know_exactly
 from model.arrays import Floats
 from model.errors import InputError
 from tests.bundles import clustered_vectors
+from tests.optional import needs_scann
 
 N_ITEMS, DIM = 9000, 16
 
@@ -89,14 +90,20 @@ def test_a_promise_that_does_not_fit_the_memory_is_refused(
         choose_index(vectors, interests, kind="auto", target_recall=0.95, memory=N_ITEMS)
 
 
-def test_a_named_kind_is_tuned_to_the_promise(vectors: Floats, interests: Floats) -> None:
-    low = choose_index(vectors, interests, kind="hnsw", target_recall=0.5)
-    high = choose_index(vectors, interests, kind="hnsw", target_recall=0.99)
+@pytest.mark.parametrize(
+    ("kind", "parameter"),
+    [("hnsw", "efSearch"), pytest.param("scann", "leaves", marks=needs_scann)],
+)
+def test_a_named_kind_is_tuned_to_the_promise(
+    kind: str, parameter: str, vectors: Floats, interests: Floats
+) -> None:
+    low = choose_index(vectors, interests, kind=kind, target_recall=0.5)
+    high = choose_index(vectors, interests, kind=kind, target_recall=0.99)
 
     assert low.point is not None
     assert high.point is not None
     assert high.point.recall >= 0.99
-    assert low.point.parameters["efSearch"] <= high.point.parameters["efSearch"]
+    assert low.point.parameters[parameter] <= high.point.parameters[parameter]
 
 
 def test_a_kind_that_cannot_keep_the_promise_is_named(vectors: Floats, interests: Floats) -> None:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from index.exact import ExactItemIndex
-from index.faiss_index import build_faiss_index, open_faiss_index
+from index.faiss_files import build_faiss_index, open_faiss_index
 from model.arrays import Floats
 from model.errors import BundleError, InputError
 from tests.bundles import clustered_vectors, unit_rows

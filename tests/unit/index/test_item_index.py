@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from index.exact import ExactItemIndex
-from index.faiss_index import build_faiss_index, open_faiss_index
+from index.faiss_files import build_faiss_index, open_faiss_index
+from index.implementations import build_index, open_index
 from index.item_index import NO_ROW, ItemIndex
 from model.arrays import Floats, Mask
 from tests.bundles import clustered_vectors, unit_rows
+from tests.optional import needs_scann
 
 N_ITEMS, DIM = 500, 16
 
@@ -61,8 +63,27 @@ def rescored(vectors: Floats, folder: Path) -> ItemIndex:
     )
 
 
+def scann(vectors: Floats, folder: Path) -> ItemIndex:
+    built = build_index(vectors, kind="scann")
+    built.operate_at({"leaves": 12, "rescoring": 3})
+    return built
+
+
+def reopened_scann(vectors: Floats, folder: Path) -> ItemIndex:
+    built = build_index(vectors, kind="scann")
+    built.save(folder / "index.scann")
+    return open_index(
+        folder,
+        kind=built.kind,
+        factory=built.factory,
+        item_vectors=vectors,
+        parameters={"leaves": 6, "rescoring": 2},
+    )
+
+
 EXACT_MAKERS = [exact, flat, reopened_flat]
-ALL_MAKERS = [*EXACT_MAKERS, hnsw, ivf, ivf_sq, rescored]
+SCANN_MAKERS = [pytest.param(each, marks=needs_scann) for each in (scann, reopened_scann)]
+ALL_MAKERS = [*EXACT_MAKERS, hnsw, ivf, ivf_sq, rescored, *SCANN_MAKERS]
 
 
 @pytest.fixture(scope="module")
@@ -225,5 +246,5 @@ def test_an_index_tells_what_it_is(make: Maker, vectors: Floats, tmp_path: Path)
     item_index = make(vectors, tmp_path)
 
     assert (item_index.n_items, item_index.dim) == (N_ITEMS, DIM)
-    assert item_index.kind in {"exact", "flat", "HNSW16", "IVF4,Flat", "ivf-sq", "ivf-pq"}
+    assert item_index.kind in {"exact", "flat", "HNSW16", "IVF4,Flat", "ivf-sq", "ivf-pq", "scann"}
     assert f"{N_ITEMS} x {DIM}" in repr(item_index)

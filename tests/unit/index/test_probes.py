@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from index.bundle import Bundle
-from index.faiss_index import build_faiss_index
+from index.faiss_files import build_faiss_index
 from index.probes import (
     N_PROBES,
     check_probes,

@@ -4,13 +4,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from index.exact import ExactItemIndex, exact_scores
-from index.faiss_index import build_faiss_index
+from index.faiss_files import build_faiss_index
+from index.implementations import build_index
 from index.item_index import NO_ROW, SearchResult
 from index.merging import Candidates
 from index.quota import largest_remainder, merge_by_quota
 from index.retrieval import retrieve
 from index.withheld import Withheld
 from model.arrays import Floats
+from tests.optional import SCANN
 
 weight_lists = st.lists(
     st.one_of(st.just(0.0), st.floats(0, 1, width=32)), min_size=1, max_size=6
@@ -173,13 +175,13 @@ def test_all_weight_on_one_interest_gives_its_own_list(only: int) -> None:
     assert set(found.interests.tolist()) == {only}
 
 
-@pytest.mark.parametrize("kind", ["HNSW16", "IVF8,Flat"])
+@pytest.mark.parametrize("kind", ["HNSW16", "IVF8,Flat", SCANN])
 def test_an_approximate_kind_gives_exactly_n_in_their_shares(kind: str) -> None:
     rng = np.random.default_rng(0)
     vectors = rng.normal(size=(600, 8)).astype(np.float32)
     interests = rng.normal(size=(3, 8)).astype(np.float32)
     weights = np.array([0.7, 0.2, 0.1], dtype=np.float32)
-    item_index = build_faiss_index(vectors, kind=kind)
+    item_index = build_index(vectors, kind=kind)
 
     found = retrieve(item_index, interests, 50, shares=weights, excluded=np.arange(300))
 

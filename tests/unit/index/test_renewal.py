@@ -15,6 +15,7 @@ from index.renewal import add_items, remove_items
 from index.retrieval import retrieve, similar_items
 from model.errors import InputError
 from tests.bundles import item_id, write_run
+from tests.optional import SCANN
 
 NOTHING = np.empty(0, dtype=np.int64)
 
@@ -32,6 +33,13 @@ def approximate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_bundle(run, folder / "bundle", kind="ivf-sq", target_recall=0.9).path
 
 
+@pytest.fixture(scope="module")
+def scann(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("scann")
+    run = write_run(folder / "run", n_items=8000, dim=32)
+    return build_bundle(run, folder / "bundle", kind="scann", target_recall=0.9).path
+
+
 def table(folder: Path, text: str) -> Path:
     path = folder / "new.csv"
     path.write_text(text)
@@ -44,7 +52,7 @@ def ids_found(bundle: Bundle, history: list[str], n: int) -> list[str]:
     return bundle.catalog.ids_of(found.rows)
 
 
-@pytest.mark.parametrize("kind", ["base", "approximate"])
+@pytest.mark.parametrize("kind", ["base", "approximate", SCANN])
 def test_a_new_item_is_found_from_then_on(
     kind: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
@@ -130,7 +138,7 @@ def test_what_cannot_be_added_is_named(text: str, words: str, base: Path, tmp_pa
     assert [path.name for path in tmp_path.iterdir()] == ["new.csv"]
 
 
-@pytest.mark.parametrize("kind", ["base", "approximate"])
+@pytest.mark.parametrize("kind", ["base", "approximate", SCANN])
 def test_a_removed_item_is_gone_and_the_others_stay(
     kind: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:

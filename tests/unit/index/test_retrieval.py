@@ -6,13 +6,15 @@ from numpy.typing import NDArray
 
 from index import retrieval, wanted
 from index.exact import ExactItemIndex, exact_scores
-from index.faiss_index import build_faiss_index
+from index.faiss_files import build_faiss_index
+from index.implementations import build_index
 from index.item_index import ItemIndex, SearchResult
 from index.merging import Candidates
 from index.retrieval import Wish, retrieve, retrieve_together, similar_items
 from index.withheld import Withheld
 from model.arrays import Floats, Mask, Rows
 from tests.bundles import clustered_vectors, unit_rows
+from tests.optional import SCANN
 
 NOTHING = np.empty(0, dtype=np.int64)
 
@@ -212,11 +214,11 @@ def test_a_user_right_among_withheld_rows_gets_others(monkeypatch: pytest.Monkey
     assert item_index.asked == [64, 256, 32]
 
 
-@pytest.mark.parametrize("kind", ["HNSW16", "IVF8,Flat", "flat"])
+@pytest.mark.parametrize("kind", ["HNSW16", "IVF8,Flat", "flat", SCANN])
 def test_every_kind_gives_exactly_n_whatever_is_filtered(kind: str) -> None:
     rng = np.random.default_rng(0)
     vectors = rng.normal(size=(600, 8)).astype(np.float32)
-    item_index = build_faiss_index(vectors, kind=kind)
+    item_index = build_index(vectors, kind=kind)
     interests = rng.normal(size=(3, 8)).astype(np.float32)
     allowed = np.arange(600) % 3 == 0
 
@@ -254,10 +256,10 @@ def test_similar_items_leave_out_the_item_itself() -> None:
     assert (filtered.rows % 2 == 1).all()
 
 
-@pytest.mark.parametrize("kind", ["flat", "ivf-sq", "ivf-pq", "hnsw"])
+@pytest.mark.parametrize("kind", ["flat", "ivf-sq", "ivf-pq", "hnsw", SCANN])
 def test_users_searched_together_get_what_each_gets_alone(kind: str) -> None:
     vectors = clustered_vectors(3000, 16, 4, np.random.default_rng(1))[0]
-    item_index = build_faiss_index(vectors, kind=kind)
+    item_index = build_index(vectors, kind=kind)
     rng = np.random.default_rng(2)
     withheld = Withheld.of(rng.integers(0, 3000, 100), 3000)
     wishes = [
@@ -305,12 +307,18 @@ def test_users_searched_together_share_one_call() -> None:
     assert counting.calls == 1
 
 
-@pytest.mark.parametrize("kind", ["ivf-sq", "ivf-sq8", "ivf-pq", "hnsw", "IVF64,PQ8x4fs,RFlat"])
+@pytest.mark.parametrize(
+    "kind", ["ivf-sq", "ivf-sq8", "ivf-pq", "hnsw", "IVF64,PQ8x4fs,RFlat", SCANN]
+)
 @pytest.mark.parametrize("share", [0.9, 0.5, 0.1, 0.02, 0.001])
 def test_a_restricted_search_finds_what_is_exact_whatever_the_kind(kind: str, share: float) -> None:
     vectors = clustered_vectors(8000, 16, 4, np.random.default_rng(1))[0]
-    item_index = build_faiss_index(vectors, kind=kind)
-    effort = {"hnsw": {"efSearch": 200.0}, "ivf-pq": {"nprobe": 24.0, "rescoring": 6.0}}
+    item_index = build_index(vectors, kind=kind)
+    effort = {
+        "hnsw": {"efSearch": 200.0},
+        "ivf-pq": {"nprobe": 24.0, "rescoring": 6.0},
+        "scann": {"leaves": 24.0, "rescoring": 3.0},
+    }
     item_index.operate_at(
         effort.get(kind, {"nprobe": 24.0, **({"k_factor_rf": 6.0} if "RFlat" in kind else {})})
     )
@@ -335,12 +343,16 @@ def test_a_restricted_search_finds_what_is_exact_whatever_the_kind(kind: str, sh
     assert hits / wanted > 0.9
 
 
-@pytest.mark.parametrize("kind", ["ivf-sq", "ivf-pq", "hnsw", "IVF64_HNSW8,Flat"])
+@pytest.mark.parametrize("kind", ["ivf-sq", "ivf-pq", "hnsw", "IVF64_HNSW8,Flat", SCANN])
 def test_a_restriction_to_what_lies_far_from_the_user_finds_it(kind: str) -> None:
     """Such as a user who denies the favourite category: the lists nearby hold nothing allowed."""
     vectors, _, cluster = clustered_vectors(8000, 16, 8, np.random.default_rng(1))
-    item_index = build_faiss_index(vectors, kind=kind)
-    effort = {"hnsw": {"efSearch": 100.0}, "ivf-pq": {"nprobe": 16.0, "rescoring": 6.0}}
+    item_index = build_index(vectors, kind=kind)
+    effort = {
+        "hnsw": {"efSearch": 100.0},
+        "ivf-pq": {"nprobe": 16.0, "rescoring": 6.0},
+        "scann": {"leaves": 16.0, "rescoring": 3.0},
+    }
     item_index.operate_at(effort.get(kind, {"nprobe": 16.0}))
     rng = np.random.default_rng(2)
     recalls = []

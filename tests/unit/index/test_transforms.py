@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from index.__main__ import main
-from index.faiss_index import build_faiss_index
+from index.faiss_files import build_faiss_index
 from model.arrays import Floats
 from model.errors import InputError
 from tests.bundles import write_run

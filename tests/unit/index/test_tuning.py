@@ -1,10 +1,12 @@
 import numpy as np
 import pytest
 
-from index.faiss_index import build_faiss_index
+from index.faiss_files import build_faiss_index
+from index.implementations import build_index
 from index.tuning import Point, choose, explore, know_exactly, measure_point
 from model.arrays import Floats
 from tests.bundles import clustered_vectors, unit_rows
+from tests.optional import SCANN
 
 
 @pytest.fixture(scope="module")
@@ -33,10 +35,12 @@ def test_an_exact_index_finds_everything(vectors: Floats, interests: Floats) -> 
     assert point.milliseconds > 0
 
 
-@pytest.mark.parametrize("kind", ["ivf-sq", "ivf-sq8", "ivf-pq", "hnsw", "IVF32,PQ8x4fs,RFlat"])
+@pytest.mark.parametrize(
+    "kind", ["ivf-sq", "ivf-sq8", "ivf-pq", "hnsw", "IVF32,PQ8x4fs,RFlat", SCANN]
+)
 def test_more_effort_finds_more(kind: str, vectors: Floats, interests: Floats) -> None:
     truth = know_exactly(vectors, interests)
-    item_index = build_faiss_index(vectors, kind=kind)
+    item_index = build_index(vectors, kind=kind)
 
     curve = explore(item_index, vectors, truth, target=0.95)
 
