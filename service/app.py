@@ -12,11 +12,13 @@ from index.registry import Registry
 from index.takedown_file import TakedownFile
 from model.errors import OpalError
 from service.batching import MicroBatcher
-from service.cache import AnswerCache, MemoryCache, NullCache
+from service.cache import AnswerCache, NullCache, SharedCache, TieredCache
 from service.dependencies import Drain, State
 from service.direct_match import DirectMatch
 from service.flights import Flights
 from service.live import LiveBundle
+from service.lives import Lives
+from service.memory_cache import MemoryCache
 from service.metrics import Metrics
 from service.middleware import BodyLimitMiddleware, ObserveMiddleware
 from service.openapi import DESCRIPTION, TAGS, DocumentedApp, program_version
@@ -34,6 +36,8 @@ from service.takedowns import TakedownFollower
 from service.work import WorkQueue
 
 _MEBIBYTE = 1 << 20
+# Batches of which the queue takes all that they hand to it at a time.
+_BATCHES_IN_QUEUE = 4
 _CANCEL_AGAIN = 0.1  # seconds
 
 
@@ -100,6 +104,7 @@ async def _start(settings: Settings, metrics: Metrics, closing: AsyncExitStack) 
             metrics=metrics,
         ),
         metrics=metrics,
+        batch_turns=max(1, settings.max_pending // _BATCHES_IN_QUEUE),
     )
     closing.push_async_callback(retriever.close)
     metrics.workers_ready.set(0)
@@ -137,9 +142,12 @@ def choose_cache(settings: Settings, metrics: Metrics) -> AnswerCache:
     """Return the cache that the settings ask for."""
     if settings.cache_ttl == 0:
         return NullCache()
+    lives = Lives(settings.cache_ttl)
+    shared: SharedCache = NullCache()
     if settings.redis_url is not None:
-        return connect_redis(settings, settings.redis_url.get_secret_value(), metrics)
-    return MemoryCache(ttl=settings.cache_ttl, max_bytes=settings.cache_memory_mb * _MEBIBYTE)
+        shared = connect_redis(settings, settings.redis_url.get_secret_value(), lives, metrics)
+    memory = MemoryCache(max_bytes=settings.cache_memory_mb * _MEBIBYTE)
+    return TieredCache(memory, shared, lives)
 
 
 def choose_takedown_store(settings: Settings, metrics: Metrics) -> TakedownStore:

@@ -1,7 +1,7 @@
 """Where answers are kept, and what identifies one.
 
 A key holds the bundle's version and the epoch of the takedowns, so that a swap or a takedown makes
-every older entry unreachable at once.
+every older entry unreachable at once, in every tier.
 ``user_id`` is not part of it: two users with the same history and the same wishes get the same
 answer.
 """
@@ -10,69 +10,115 @@ import hashlib
 from typing import Protocol
 
 import orjson
-from cachetools import TTLCache
 
+from service.lives import Lives
+from service.memory_cache import MemoryCache
 from service.query import Query
 
 
-class AnswerCache(Protocol):
-    """Keeps answers for a while. Never raises: a failure is a miss."""
+class SharedCache(Protocol):
+    """Keeps answers for several workers. Never raises: a failure is a miss."""
 
-    async def get(self, key: str) -> bytes | None:
-        """Return what was put under ``key``, or None."""
+    async def get(self, key: str, *, deadline: float | None = None) -> bytes | None:
+        """Return what was put under ``key``.
+
+        None asks the caller to compute the answer, then to ``put`` it or to ``give_up``: others
+        may be waiting for it.
+
+        Args:
+            key: What was asked.
+            deadline: ``time.monotonic()`` after which nobody waits for the answer.
+        """
 
     async def put(self, key: str, answer: bytes) -> None:
         """Keep ``answer`` under ``key``."""
+
+    def give_up(self, key: str) -> None:
+        """Say that whom ``get`` gave nothing under ``key`` will put nothing there."""
 
     async def close(self) -> None:
         """Give back what the cache holds."""
 
 
-class NullCache:
-    """Keeps nothing (``OPAL_CACHE_TTL=0``)."""
+class AnswerCache(SharedCache, Protocol):
+    """A ``SharedCache``, and what can be had of it without waiting."""
 
-    async def get(self, key: str) -> bytes | None:  # noqa: ARG002 - the protocol's signature
+    def recall(self, key: str) -> bytes | None:
+        """Return what this process itself keeps under ``key``, or None."""
+
+
+class NullCache:
+    """Keeps nothing: ``OPAL_CACHE_TTL=0``, or no Redis behind the memory."""
+
+    def recall(self, key: str) -> bytes | None:  # noqa: ARG002 - the protocol's signature
+        """Return None: always a miss."""
+        return None
+
+    async def get(
+        self,
+        key: str,  # noqa: ARG002
+        *,
+        deadline: float | None = None,  # noqa: ARG002
+    ) -> bytes | None:
         """Return None: always a miss."""
         return None
 
     async def put(self, key: str, answer: bytes) -> None:
         """Forget the answer."""
 
+    def give_up(self, key: str) -> None:
+        """Do nothing: nobody waits."""
+
     async def close(self) -> None:
         """Do nothing."""
 
 
-class MemoryCache:
-    """Keeps answers in the process, the least recently used ones going first.
+class TieredCache:
+    """An ``AnswerCache``: the process' own memory before what workers share.
 
-    Bounded by bytes and not by entries: an answer takes from 1 KB to some 300 KB (1000 explained
-    candidates), and memory is what runs out.
+    The memory keeps what was computed here and what was found in the shared tier, as it is sent.
 
     Args:
-        ttl: Seconds that an answer is kept.
-        max_bytes: Memory for the answers, without some 200 bytes of overhead for each.
+        memory: Asked first, at no cost worth mentioning.
+        shared: Asked for what the memory does not have.
+        lives: How long an answer is kept where, so that it is no older in all than it may be.
     """
 
-    def __init__(self, *, ttl: float, max_bytes: int) -> None:
-        self._answers: TTLCache[str, bytes] = TTLCache(max_bytes, ttl, getsizeof=len)
+    def __init__(self, memory: MemoryCache, shared: SharedCache, lives: Lives) -> None:
+        self._memory = memory
+        self._shared = shared
+        self._lives = lives
 
-    async def get(self, key: str) -> bytes | None:
-        """See ``AnswerCache.get``."""
-        return self._answers.get(key)
+    def recall(self, key: str) -> bytes | None:
+        """See ``AnswerCache.recall``."""
+        return self._memory.recall(key)
+
+    async def get(self, key: str, *, deadline: float | None = None) -> bytes | None:
+        """See ``SharedCache.get``."""
+        answer = await self._shared.get(key, deadline=deadline)
+        if answer is not None:
+            self._memory.keep(key, answer, self._lives.of_copy())
+        return answer
 
     async def put(self, key: str, answer: bytes) -> None:
-        """See ``AnswerCache.put``; an answer that is larger than the cache is not kept."""
-        if len(answer) <= self._answers.maxsize:
-            self._answers[key] = answer
+        """See ``SharedCache.put``."""
+        self._memory.keep(key, answer, self._lives.of_own())
+        await self._shared.put(key, answer)
+
+    def give_up(self, key: str) -> None:
+        """See ``SharedCache.give_up``."""
+        self._shared.give_up(key)
 
     async def close(self) -> None:
-        """Forget all answers."""
-        self._answers.clear()
+        """Forget the memory's answers and close the shared tier."""
+        self._memory.clear()
+        await self._shared.close()
 
 
-_FORMAT = 2
+_FORMAT = 3
 """Of keys and stored answers. Raise it with any change to ``answers.StoredAnswer`` or to what
-``redis_cache`` stores: workers of two releases may share one Redis during an upgrade."""
+``sealing`` and ``redis_cache`` store: workers of two releases may share one Redis during an
+upgrade."""
 
 
 def cache_key(bundle_version: str, epoch: str, query: Query) -> str:

@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -20,6 +21,9 @@ LATENCY_BUCKETS = (
 )
 INTEREST_BUCKETS = (0, 1, 2, 3, 4, 6, 8, 12, 16)
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+Tier = Literal["memory", "redis", "flight", "none"]
+"""What had an answer: this worker's memory, Redis, an equal request under way, or nothing."""
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -61,7 +65,9 @@ class Metrics:
         interests_in_use: Interests that hold at least one interaction, per computed answer.
         pending: Computations that wait or run.
         shed: Computations refused: overload, or deadline passed.
-        cache_lookups: Look-ups that hit or missed.
+        cache_lookups: Look-ups that hit or missed, with the ``Tier`` that had the answer.
+        cache_lock_waits: Waits for an answer that another worker computed, by outcome: answered,
+            taken_over (it gave up or died), timed_out, or failed (Redis did meanwhile).
         cache_errors: Calls to Redis that failed, by call.
         cache_breaker: 0 closed, 1 half open, 2 open; the worst of all workers.
         workers_ready: Workers that have a live bundle.
@@ -83,6 +89,7 @@ class Metrics:
         self._shown: tuple[str, str, str] | None = None
         self._seconds_of_stage: dict[str, Histogram] = {}
         self._series_of_request: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+        self._series_of_answer: dict[tuple[str, Tier | None], list[Counter]] = {}
         self._define_requests(self._registry)
         self._define_matching(self._registry)
         self._define_cache(self._registry)
@@ -150,12 +157,23 @@ class Metrics:
 
     def _define_cache(self, to: CollectorRegistry) -> None:
         self.cache_lookups = Counter(
-            "opal_cache_lookups", "Cache look-ups; result: hit or miss", ["result"], registry=to
+            "opal_cache_lookups",
+            "Cache look-ups; result: hit or miss; tier: memory, redis, flight or none",
+            ["result", "tier"],
+            registry=to,
+        )
+        self.cache_lock_waits = Counter(
+            "opal_cache_lock_waits",
+            "Waits for another worker's answer; outcome: answered, taken_over, timed_out or failed",
+            ["outcome"],
+            registry=to,
         )
         self.cache_errors = Counter(
-            "opal_cache_errors", "Calls to Redis that failed; call: get or put", ["call"],
+            "opal_cache_errors",
+            "Calls to Redis that failed; call: get, put or give_up",
+            ["call"],
             registry=to,
-        )  # fmt: skip
+        )
         self.cache_breaker = Gauge(
             "opal_cache_breaker_state",
             "Circuit breaker before Redis: 0 closed, 1 half open, 2 open; worst worker",
@@ -235,6 +253,23 @@ class Metrics:
         counter, histogram = series
         counter.inc()
         histogram.observe(seconds)
+
+    def note_answer(self, source: str, tier: Tier | None) -> None:
+        """Count a match answer, and the look-up that came before it.
+
+        Args:
+            source: model, cache or fallback.
+            tier: What had the answer; None where the cache was not asked.
+        """
+        series = self._series_of_answer.get((source, tier))
+        if series is None:
+            series = [self.answers.labels(source)]
+            if tier is not None:
+                result = "miss" if tier == "none" else "hit"
+                series.append(self.cache_lookups.labels(result, tier))
+            self._series_of_answer[source, tier] = series
+        for counter in series:
+            counter.inc()
 
     def note_matches(
         self, *, known_items: int, unknown_items: int, interests_in_use: Iterable[int]

@@ -18,7 +18,7 @@ from service.cache import AnswerCache, cache_key
 from service.flights import Flights
 from service.live import LiveBundle
 from service.matching import Match, match_together
-from service.metrics import Metrics
+from service.metrics import Metrics, Tier
 from service.query import Query
 from service.withholding import TakedownsInForce
 from service.work import WorkQueue
@@ -56,6 +56,8 @@ class Retriever:
         queue: Runs computations off the event loop.
         batcher: Puts queries together, in that queue.
         metrics: Told of every answer.
+        batch_turns: Computations of one batch that may wait or run at a time.
+        turns: Those of this batch; None outside of one.
     """
 
     live: LiveBundle
@@ -64,6 +66,8 @@ class Retriever:
     queue: WorkQueue
     batcher: MicroBatcher[tuple[Bundle, Query], tuple[str, Match]]
     metrics: Metrics
+    batch_turns: int = 1
+    turns: asyncio.Semaphore | None = None
 
     async def answer(
         self, query: Query, request_id: str, *, deadline: float | None = None
@@ -82,14 +86,31 @@ class Retriever:
         """
         # One reference for the whole request: a swap meanwhile does not touch it.
         bundle = self.live.get()
-        found = await self._find(bundle, query, deadline)
-        self.metrics.answers.labels(found.source).inc()
+        tier: Tier | None = None
+        if query.history:
+            epoch = self.live.takedowns.epoch
+            key = cache_key(bundle.version, epoch, query)
+            # Most hits are this one: whatever waits, or is more than looking it up, comes after.
+            stored = self.cache.recall(key)
+            if stored is None:
+                found, tier = await self._find(bundle, query, epoch, key, deadline)
+            else:
+                found, tier = Found("cache", stored), "memory"
+        else:
+            # Most new users have no history; their answer costs less than a look-up.
+            found = (await self._compute_in_turn(bundle, query, deadline)).found
+        self.metrics.note_answer(found.source, tier)
         head = orjson.dumps({"request_id": request_id, "source": found.source})
         return head[:-1] + b"," + found.stored[1:]
 
-    def pinned(self) -> "Retriever":
-        """Return one that stays on the bundle that is live now: for many answers of one call."""
-        return replace(self, live=self.live.pinned())
+    def for_batch(self) -> "Retriever":
+        """Return one for many answers of one call, all at once.
+
+        It stays on the bundle that is live now, and has no more than ``batch_turns`` computations
+        wait or run: a batch neither fills the queue with its own requests nor keeps out others.
+        """
+        turns = asyncio.Semaphore(self.batch_turns)
+        return replace(self, live=self.live.pinned(), turns=turns)
 
     async def compute(
         self, work: Callable[[Bundle, Withheld], Result], *, deadline: float | None = None
@@ -110,37 +131,47 @@ class Retriever:
         self.queue.close()
         await self.cache.close()
 
-    async def _find(self, bundle: Bundle, query: Query, deadline: float | None) -> Found:
-        if not query.history:
-            # Most new users have no history; their answer costs less than a look-up.
-            return (await self._compute(bundle, query, deadline)).found
-        epoch = self.live.takedowns.epoch
-        key = cache_key(bundle.version, epoch, query)
+    async def _find(
+        self, bundle: Bundle, query: Query, epoch: str, key: str, deadline: float | None
+    ) -> tuple[Found, Tier]:
+        """Find an answer that is not in memory: under way, in the shared cache, or computed."""
 
         async def fly(answer: asyncio.Future[Found]) -> None:
             with self.metrics.stage("cache"):
-                stored = await self.cache.get(key)
+                stored = await self.cache.get(key, deadline=deadline)
             # While the cache was asked, what it answers may have been taken down.
             if stored is not None and epoch == self.live.takedowns.epoch:
                 answer.set_result(Found("cache", stored))
                 return
-            computed = await self._compute(bundle, query, deadline)
-            answer.set_result(computed.found)
-            # Popular items are quicker to find than to look up, and a stored answer would not
-            # tell that it is a fallback.
-            if computed.found.source == "model":
-                # Under the takedowns that it was computed with: while it waited for its turn they
-                # may have changed, and they may change back.
-                await self.cache.put(
-                    cache_key(bundle.version, computed.epoch, query), computed.found.stored
-                )
+            kept_under = None
+            try:
+                computed = await self._compute_in_turn(bundle, query, deadline)
+                answer.set_result(computed.found)
+                # Popular items are quicker to find than to look up, and a stored answer would not
+                # tell that it is a fallback.
+                if computed.found.source == "model":
+                    # Under the takedowns that it was computed with: while it waited for its turn
+                    # they may have changed, and they may change back.
+                    kept_under = cache_key(bundle.version, computed.epoch, query)
+                    await self.cache.put(kept_under, computed.found.stored)
+            finally:
+                if kept_under != key:
+                    self.cache.give_up(key)
 
-        shared = await self.flights.join(key)
-        found = shared or await self.flights.start(key, fly)
-        if shared is not None and shared.source == "model":
-            found = Found("cache", shared.stored)
-        self.metrics.cache_lookups.labels("hit" if found.source == "cache" else "miss").inc()
-        return found
+        found = await self.flights.join(key)
+        if found is not None and found.source == "model":
+            return Found("cache", found.stored), "flight"
+        found = found or await self.flights.start(key, fly)
+        return found, "redis" if found.source == "cache" else "none"
+
+    async def _compute_in_turn(
+        self, bundle: Bundle, query: Query, deadline: float | None
+    ) -> _Computed:
+        """Compute; of a batch only some at a time."""
+        if self.turns is None:
+            return await self._compute(bundle, query, deadline)
+        async with self.turns:
+            return await self._compute(bundle, query, deadline)
 
     async def _compute(self, bundle: Bundle, query: Query, deadline: float | None) -> _Computed:
         epoch, result = await self.batcher.run((bundle, query), deadline=deadline)

@@ -16,6 +16,7 @@ from model.errors import InputError
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Count = Annotated[int, Field(ge=1)]
+CountOrNone = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 SecondsOrOff = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -77,8 +78,15 @@ class Settings(BaseSettings):
     cache_ttl: SecondsOrOff = Field(
         default=300.0, description="Seconds that a cached answer is served; 0 turns the cache off"
     )
-    cache_memory_mb: Count = Field(
-        default=64, description="Memory of a worker's embedded cache, in MiB; not used with Redis"
+    cache_memory_mb: CountOrNone = Field(
+        default=64,
+        description="Memory of a worker's own cache, before Redis where there is one, in MiB; 0 "
+        "for none",
+    )
+    cache_lock_ms: CountOrNone = Field(
+        default=50,
+        description="Milliseconds, at most, that a worker waits for an answer that another one "
+        "computes, with Redis; 0: it computes it too",
     )
     redis_url: SecretStr | None = Field(
         default=None,

@@ -1,5 +1,6 @@
 """``POST /match``, ``POST /match/batch``, ``POST /interests``."""
 
+import asyncio
 from typing import Any
 
 import orjson
@@ -78,11 +79,14 @@ async def post_match_batch(
     Each result is an answer, or the problem with that request; the others are not touched by it.
     """
     state["metrics"].batch_size.observe(len(body.requests))
-    retriever = retriever.pinned()  # all results from one bundle, whatever is published meanwhile
-    results = [
-        await _answer_or_problem(raw, retriever, request_id, state["limits"], deadline)
-        for raw in body.requests
-    ]
+    retriever = retriever.for_batch()
+    # All at once: they are looked up in one round trip, and what is missing is computed together.
+    results = await asyncio.gather(
+        *(
+            _answer_or_problem(raw, retriever, request_id, state["limits"], deadline)
+            for raw in body.requests
+        )
+    )
     return Response(orjson.dumps({"results": results}), media_type=JSON)
 
 

@@ -132,7 +132,7 @@ def test_no_worker_serves_an_item_a_second_after_it_was_taken_down(
     assert service.metric("opal_takedowns") == len(set(taken))
     # Found in the cache again, without them.
     assert not set(served(service, "match")) & set(taken)
-    assert service.metric('opal_cache_lookups_total{result="hit"}') > 0
+    assert service.metric('opal_cache_lookups_total{result="hit",tier="memory"}') > 0
 
 
 def test_what_is_lifted_is_served_again(service: ServiceProcess) -> None:

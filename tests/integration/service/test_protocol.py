@@ -1,0 +1,125 @@
+"""Callers that hang up, and more of them than a worker can serve, over real sockets."""
+
+import http.client
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pydantic import TypeAdapter
+
+from service.answers import Problem
+from service.problems import PROBLEM_JSON
+from tests.bundles import item_id
+from tests.services import ServiceProcess, wait_until
+
+
+def body_of(number: int) -> str:
+    """A request unlike all others that takes some milliseconds."""
+    history = [item_id(number % 300), item_id(number // 300)]
+    return json.dumps({"interactions": history, "top_k": 290, "diversity": 0.9, "explain": True})
+
+
+@contextmanager
+def asking(
+    service: ServiceProcess, n_callers: int, *, path: str = "/match"
+) -> Iterator[list[http.client.HTTPConnection]]:
+    """Callers who have asked, each on a connection of its own, and have read no answer yet."""
+    url = urlsplit(service.url)
+    assert url.hostname is not None
+    connections = [
+        http.client.HTTPConnection(url.hostname, url.port, timeout=20) for _ in range(n_callers)
+    ]
+    for connection in connections:
+        connection.connect()
+    for number, connection in enumerate(connections):
+        headers = {"X-Request-ID": f"caller-{number}"}
+        connection.request("POST", path, body=body_of(number), headers=headers)
+    try:
+        yield connections
+    finally:
+        for connection in connections:
+            connection.close()
+
+
+def test_who_hung_up_is_not_worked_for(registry_path: Path, tmp_path: Path) -> None:
+    log = tmp_path / "service.log"
+    with ServiceProcess(registry_path, log, workers=1, micro_batch=1, max_pending=500) as service:
+        with asking(service, 200):
+            pass
+        ended = 'opal_requests_total{method="POST",route="/match",status="499"}'
+        wait_until(lambda: service.metric(ended) > 0, what="hang-ups to be counted")
+        wait_until(lambda: service.metric("opal_pending") == 0, what="the queue to be empty")
+        answered = service.metric('opal_requests_total{method="POST",route="/match",status="200"}')
+
+        assert service.metric(ended) + answered == 200
+        # Those that were computed when their caller hung up are finished; no others are begun.
+        assert service.metric("opal_micro_batch_size_sum") < 100
+        with asking(service, 1) as (connection,):
+            assert connection.getresponse().status == 200
+    assert "Traceback" not in service.log()
+
+
+def test_a_swamped_worker_refuses_at_once_and_serves_on(
+    registry_path: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "service.log"
+    with ServiceProcess(registry_path, log, workers=1, micro_batch=1, max_pending=4) as service:
+        with asking(service, 100) as connections:
+            responses = [connection.getresponse() for connection in connections]
+            bodies = [response.read() for response in responses]
+            refused = [each.status == 503 for each in responses]
+            details = set()
+            for number, response in enumerate(responses):
+                assert response.headers["X-Request-ID"] == f"caller-{number}"
+                if refused[number]:
+                    assert response.headers["Retry-After"] == "1"
+                    assert response.headers["Content-Type"] == PROBLEM_JSON
+                    problem = json.loads(bodies[number])
+                    TypeAdapter(Problem).validate_python(problem, strict=True)
+                    details.add(problem["detail"][:20])
+                else:
+                    assert response.status == 200
+                    assert len(json.loads(bodies[number])["candidates"]) == 290
+
+            # Some were refused by the queue, most before there was a task; a few were served.
+            assert len(details) == 2
+            assert refused.count(False) >= 4
+            # Nobody's connection was closed for it.
+            for connection in connections:
+                connection.request("GET", "/healthz")
+                assert connection.getresponse().read() == b'{"status":"ok"}'
+        for series in (
+            'opal_shed_total{reason="overload"}',
+            'opal_requests_total{method="POST",route="/match",status="503"}',
+        ):
+            assert service.metric(series) == refused.count(True)
+    assert "Traceback" not in service.log()
+
+
+def test_a_refused_body_may_still_be_on_its_way(registry_path: Path, tmp_path: Path) -> None:
+    log = tmp_path / "service.log"
+    with ServiceProcess(registry_path, log, workers=1, micro_batch=1, max_pending=2) as service:
+
+        def refused_before_its_body() -> http.client.HTTPConnection | None:
+            with asking(service, 60):
+                late = http.client.HTTPConnection(urlsplit(service.url).netloc, timeout=0.2)
+                late.putrequest("POST", "/match")
+                late.putheader("Content-Length", "20")
+                late.endheaders()
+                try:
+                    response = late.getresponse()
+                except TimeoutError:  # it was not among the refused, and waits for its body
+                    late.close()
+                    return None
+                assert response.status == 503
+                assert b"elsewhere" in response.read()
+                return late
+
+        late = next(filter(None, (refused_before_its_body() for _ in range(100))))
+        late.send(b'{"interactions": []}')  # what was announced still comes
+        wait_until(lambda: service.metric("opal_pending") == 0, what="the flood to be over")
+        late.request("POST", "/match", body=b'{"top_k": 3}')
+        assert len(json.loads(late.getresponse().read())["candidates"]) == 3
+        late.close()
