@@ -154,12 +154,12 @@ def service(registry: Path, workers: int, *, cache_ttl: int = 0) -> Starting:
 
 @contextmanager
 def _with_redis(registry: Path) -> Iterator[Address]:
-    """Run the service on a Redis, with next to no memory of its own: the hits come from Redis."""
+    """Run the service on a Redis, without memory of its own: the hits come from Redis."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="redis")))
         redis = stack.enter_context(RedisServer(folder))
         yield stack.enter_context(
             running_service(
-                registry, workers=WORKERS, cache_ttl=300, cache_memory_mb=1, redis_url=redis.url
+                registry, workers=WORKERS, cache_ttl=300, cache_memory_mb=0, redis_url=redis.url
             )
         )
