@@ -20,7 +20,7 @@ from service.held_signals import act_on_signals, held_signals
 from service.metric_files import retire
 from service.metrics_folder import VARIABLE as METRICS_VARIABLE
 from service.metrics_folder import hold
-from service.stopping import GentleServer
+from service.worker_server import WorkerServer
 
 # Seconds. A worker that dies younger than this is replaced after a pause that doubles, so that
 # one that cannot live does not keep a core busy with starting.
@@ -108,7 +108,7 @@ class Worker(Process):
     def server(self) -> uvicorn.Server:
         """What serves in the worker."""
         if self._server is None:
-            self._server = GentleServer(self.config)
+            self._server = WorkerServer(self.config)
         return self._server
 
     def target(self, sockets: list[socket.socket] | None = None) -> None:
