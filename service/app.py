@@ -1,12 +1,16 @@
 """The composition root: the one place where concrete classes are chosen and put together."""
 
 import asyncio
+import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from typing import Any
 
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
+from starlette.types import ASGIApp
 
 from index.registry import Registry
 from index.takedown_file import TakedownFile
@@ -41,6 +45,23 @@ _BATCHES_IN_QUEUE = 4
 _CANCEL_AGAIN = 0.1  # seconds
 
 
+class ServiceApp(DocumentedApp):
+    """A FastAPI with something around all that it puts around its routes.
+
+    Args:
+        around: Gets the application with its own middleware; returns what stands in its place.
+        options: See ``FastAPI``.
+    """
+
+    def __init__(self, *, around: Callable[[ASGIApp], ASGIApp], **options: Any) -> None:
+        super().__init__(**options)
+        self._around = around
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """See ``Starlette``. Its own layers do nothing for a match but take time."""
+        return self._around(super().build_middleware_stack())
+
+
 def create_app(settings: Settings | None = None) -> FastAPI:
     """Make the application of one worker.
 
@@ -59,7 +80,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             state = await _start(settings, metrics, closing)
             yield state
 
-    app = DocumentedApp(
+    def around(app: ASGIApp) -> ASGIApp:
+        limited = BodyLimitMiddleware(app, max_bytes=settings.max_body_bytes)
+        direct = DirectMatch(limited, max_body_bytes=settings.max_body_bytes)
+        return ObserveMiddleware(direct, metrics=metrics, access_log=settings.access_log)
+
+    app = ServiceApp(
+        around=around,
+        telemetry=_telemetry(),
         title="OPAL Match",
         summary="Multi-interest candidate retrieval",
         description=DESCRIPTION,
@@ -73,11 +101,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for each in (match, items, operations, admin, takedowns):
         app.include_router(each.router)
     add_docs(app)
-    # The last one added is the first one that a request meets.
-    app.add_middleware(BodyLimitMiddleware, max_bytes=settings.max_body_bytes)
-    app.add_middleware(DirectMatch, max_body_bytes=settings.max_body_bytes)
-    app.add_middleware(ObserveMiddleware, metrics=metrics, access_log=settings.access_log)
     return app
+
+
+def _telemetry() -> TelemetryConfig:
+    """Have FastAPI not look for OpenTelemetry in each request where nobody has set it up."""
+    is_set_up = any(name.startswith(("OTEL_", "FASTAPI_OTEL_")) for name in os.environ)
+    return {"tracing": is_set_up, "metrics": is_set_up, "logs": is_set_up}
 
 
 async def _start(settings: Settings, metrics: Metrics, closing: AsyncExitStack) -> State:

@@ -7,6 +7,7 @@ to the application, which reads the same body and tells what is wrong: errors ar
 
 from typing import NamedTuple
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.dependencies import MOST_TIMEOUT_MS, State
@@ -46,7 +47,10 @@ class DirectMatch:
         while messages[-1].get("more_body", False) and size <= self._max_body_bytes:
             messages.append(await receive())
             size += len(messages[-1].get("body", b""))
-        if messages[-1]["type"] != "http.request" or size > self._max_body_bytes:
+        if messages[-1]["type"] == "http.disconnect":
+            scope["route"] = self._route
+            raise ClientDisconnect
+        if size > self._max_body_bytes:
             await self._app(scope, _again(messages, receive), send)
             return
         body = b"".join([message.get("body", b"") for message in messages])

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.logs import request_id as logged_request_id
 from service.metrics import Metrics
-from service.problems import METHODS, BodyTooLarge, ProblemError, problem_response
+from service.problems import METHODS, BodyTooLarge, defect, problem_response
 from service.starting import run_lifespan
 
 _ACCEPTED_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
@@ -53,13 +53,15 @@ class ObserveMiddleware:
         request_id = request_id_of(scope)
         header = (b"x-request-id", request_id.encode())
         scope.setdefault("state", {}).update(request_id=request_id, started=started)
-        status = 0
+        status, is_complete = 0, False
 
         async def send_observed(message: Message) -> None:
-            nonlocal status
+            nonlocal status, is_complete
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message.get("headers", ()), header]
+            else:
+                is_complete = not message.get("more_body", False)
             await send(message)
 
         token = logged_request_id.set(request_id)
@@ -71,15 +73,16 @@ class ObserveMiddleware:
             status = status or CLIENT_CLOSED
             _logger.debug("%s %s: the caller hung up", scope["method"], scope["path"])
         except ClientDisconnect:
-            # Nobody is there to read an answer, and nothing failed here.
-            status = status or CLIENT_CLOSED
+            # Nobody is there to read an answer, and nothing failed here, whatever was answered.
+            status = CLIENT_CLOSED
             _logger.debug("%s %s: the caller hung up", scope["method"], scope["path"])
         except Exception:
             _logger.exception("%s %s failed", scope["method"], scope["path"])
+            if is_complete:
+                return  # the application has answered 500 itself
             if status:
                 raise  # half an answer is out already; the server closes the connection
-            error = ProblemError("The service failed; its log tells more under this request's id")
-            await problem_response(error)(scope, receive, send_observed)
+            await problem_response(defect())(scope, receive, send_observed)
         finally:
             self._note(scope, status, time.monotonic() - started)
             logged_request_id.reset(token)

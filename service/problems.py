@@ -149,6 +149,11 @@ class DeadlinePassed(ProblemError):  # noqa: N818
     title = "Deadline passed"
 
 
+def defect() -> ProblemError:
+    """Return the problem to answer with where the service itself is at fault."""
+    return ProblemError("The service failed; its log tells more under this request's id")
+
+
 def problem_response(error: ProblemError) -> Response:
     """Turn an error into its answer."""
     return _response(error.document(), error.headers)
@@ -181,6 +186,10 @@ def install_handlers(app: FastAPI) -> None:
             headers["Allow"] = ", ".join(_methods_of(request))
         return _response(_document(error.status_code, error.detail, detail), headers)
 
+    async def on_defect(_: Request, __: Exception) -> Response:
+        return problem_response(defect())
+
+    app.add_exception_handler(Exception, on_defect)
     app.add_exception_handler(ProblemError, on_problem)
     app.add_exception_handler(RequestValidationError, on_invalid)
     app.add_exception_handler(HTTPException, on_http)
