@@ -43,12 +43,21 @@ class SharedCache(Protocol):
 class AnswerCache(SharedCache, Protocol):
     """A ``SharedCache``, and what can be had of it without waiting."""
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether ``get`` may find something that ``recall`` did not."""
+
     def recall(self, key: str) -> bytes | None:
         """Return what this process itself keeps under ``key``, or None."""
 
 
 class NullCache:
     """Keeps nothing: ``OPAL_CACHE_TTL=0``, or no Redis behind the memory."""
+
+    @property
+    def is_shared(self) -> bool:
+        """False: nobody else keeps anything here either."""
+        return False
 
     def recall(self, key: str) -> bytes | None:  # noqa: ARG002 - the protocol's signature
         """Return None: always a miss."""
@@ -88,6 +97,11 @@ class TieredCache:
         self._memory = memory
         self._shared = shared
         self._lives = lives
+
+    @property
+    def is_shared(self) -> bool:
+        """See ``AnswerCache.is_shared``."""
+        return not isinstance(self._shared, NullCache)
 
     def recall(self, key: str) -> bytes | None:
         """See ``AnswerCache.recall``."""

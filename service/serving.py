@@ -137,12 +137,13 @@ class Retriever:
         """Find an answer that is not in memory: under way, in the shared cache, or computed."""
 
         async def fly(answer: asyncio.Future[Found]) -> None:
-            with self.metrics.stage("cache"):
-                stored = await self.cache.get(key, deadline=deadline)
-            # While the cache was asked, what it answers may have been taken down.
-            if stored is not None and epoch == self.live.takedowns.epoch:
-                answer.set_result(Found("cache", stored))
-                return
+            if self.cache.is_shared:
+                with self.metrics.stage("cache"):
+                    stored = await self.cache.get(key, deadline=deadline)
+                # While the cache was asked, what it answers may have been taken down.
+                if stored is not None and epoch == self.live.takedowns.epoch:
+                    answer.set_result(Found("cache", stored))
+                    return
             kept_under = None
             try:
                 computed = await self._compute_in_turn(bundle, query, deadline)
@@ -152,7 +153,11 @@ class Retriever:
                 if computed.found.source == "model":
                     # Under the takedowns that it was computed with: while it waited for its turn
                     # they may have changed, and they may change back.
-                    kept_under = cache_key(bundle.version, computed.epoch, query)
+                    kept_under = (
+                        key
+                        if computed.epoch == epoch
+                        else cache_key(bundle.version, computed.epoch, query)
+                    )
                     await self.cache.put(kept_under, computed.found.stored)
             finally:
                 if kept_under != key:

@@ -342,7 +342,7 @@ async def test_a_hit_that_was_taken_down_while_the_cache_was_asked_is_no_answer(
         return stored  # as Redis would, asked before
 
     monkeypatch.setattr(cache, "recall", lambda _: None)
-
+    monkeypatch.setattr(type(cache), "is_shared", True)
     monkeypatch.setattr(cache, "get", get_slowly)
     assert before[0] not in await candidates(service)
 
