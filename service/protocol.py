@@ -22,21 +22,28 @@ from service.problems import Overloaded, problem_response
 _PATHS = frozenset({"/match", "/match/batch", "/interests"})
 """Calls that compute and change nothing: they may be refused, and may end early."""
 
+_DEAF_SECONDS = 0.1
+"""How long a connection is not read after a refusal, whose Retry-After says a second."""
+
 
 class ServiceProtocol(HttpToolsProtocol):
     """One connection of a caller."""
 
     _task: asyncio.Task[None] | None = None
+    _served: RequestResponseCycle
+    """What the task works for; ``cycle`` may be a later request that waits for its turn."""
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End what is done for a caller that is gone."""
         super().connection_lost(exc)
         if self._task is not None and not self._task.done():
-            self.cycle.scope["state"][HUNG_UP] = True
+            # uvicorn tells its last request only, which may be one that waits behind this one.
+            self._served.disconnected = True
+            self._served.scope["state"][HUNG_UP] = True
             self._task.cancel()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        if cycle.scope["path"] not in _PATHS:
+        if cycle.scope["path"] not in _PATHS or cycle.scope["method"] != "POST":
             self._task = None
             super()._start_asgi_task(cycle, app)
             return
@@ -44,6 +51,7 @@ class ServiceProtocol(HttpToolsProtocol):
         if state["retriever"].queue.is_swamped:
             self._refuse(cycle, state)
             return
+        self._served = cycle
         self._task = self.loop.create_task(cycle.run_asgi(app))
         self.tasks.add(self._task)
         self._task.add_done_callback(self.tasks.discard)
@@ -63,7 +71,19 @@ class ServiceProtocol(HttpToolsProtocol):
         state["metrics"].note_request(scope["method"], scope["path"], 503, 0.0)
         if not cycle.keep_alive:
             self.transport.close()
+        if self.pipeline:
+            # Not from here: there may be thousands, each of which would be a call in a call.
+            self.loop.call_soon(self.on_response_complete)
+            return
         self.on_response_complete()
+        # A caller that asks again at once, against what it was told, would take the time of those
+        # who are served: a few hundred such callers can keep an event loop busy.
+        self.flow.pause_reading()
+        self.loop.call_later(_DEAF_SECONDS, self._listen_again)
+
+    def _listen_again(self) -> None:
+        if not self.transport.is_closing():
+            self.flow.resume_reading()
 
 
 def _refusal() -> bytes:

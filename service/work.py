@@ -15,7 +15,7 @@ from service.problems import DeadlinePassed, Overloaded
 
 Result = TypeVar("Result")
 
-_SWAMPED = 8
+_SWAMPED = 2
 """Refusals in a row; a burst that is only a little too large has its hits answered."""
 
 DEADLINE_PASSED = "X-Timeout-Ms passed while the request waited; nothing was done"

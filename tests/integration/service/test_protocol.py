@@ -2,6 +2,8 @@
 
 import http.client
 import json
+import re
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -86,7 +88,7 @@ def test_a_swamped_worker_refuses_at_once_and_serves_on(
             # Some were refused by the queue, most before there was a task; a few were served.
             assert len(details) == 2
             assert refused.count(False) >= 4
-            # Nobody's connection was closed for it.
+            # Nobody's connection was closed for it; those refused are heard again a little later.
             for connection in connections:
                 connection.request("GET", "/healthz")
                 assert connection.getresponse().read() == b'{"status":"ok"}'
@@ -123,3 +125,49 @@ def test_a_refused_body_may_still_be_on_its_way(registry_path: Path, tmp_path: P
         late.request("POST", "/match", body=b'{"top_k": 3}')
         assert len(json.loads(late.getresponse().read())["candidates"]) == 3
         late.close()
+
+
+def pipelined(n: int) -> bytes:
+    """Requests in one piece; no caller has read an answer when the last one is sent."""
+    return b"".join(
+        b"POST /match HTTP/1.1\r\nHost: x\r\n"
+        b"X-Request-ID: caller-%d\r\nContent-Length: %d\r\n\r\n%b"
+        % (number, len(body_of(number)), body_of(number).encode())
+        for number in range(n)
+    )
+
+
+def test_pipelined_requests_are_answered_in_their_order(
+    registry_path: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "service.log"
+    with ServiceProcess(registry_path, log, workers=1, micro_batch=1, max_pending=2) as service:
+        url = urlsplit(service.url)
+        address = (url.hostname or "", url.port or 0)
+        # Others take the places, so that some of these are refused and some are served.
+        with asking(service, 30), socket.create_connection(address, timeout=20) as caller:
+            caller.sendall(pipelined(200))
+            answers = b""
+            while answers.count(b"HTTP/1.1 ") < 200:
+                answers += caller.recv(1 << 20)
+        found = re.findall(rb"x-request-id: caller-(\d+)", answers)
+        assert [int(each) for each in found] == list(range(200))
+        assert answers.count(b"HTTP/1.1 200 OK") > 0
+    assert "Traceback" not in service.log()
+
+
+def test_who_hangs_up_with_requests_in_a_row_leaves_no_error(
+    registry_path: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "service.log"
+    with ServiceProcess(registry_path, log, workers=1, micro_batch=1) as service:
+        url = urlsplit(service.url)
+        address = (url.hostname or "", url.port or 0)
+        for _ in range(20):
+            with socket.create_connection(address) as caller:
+                caller.sendall(pipelined(5))
+        ended = 'opal_requests_total{method="POST",route="/match",status="499"}'
+        wait_until(lambda: service.metric(ended) > 0, what="hang-ups to be counted")
+        wait_until(lambda: service.metric("opal_pending") == 0, what="the queue to be empty")
+    assert "Traceback" not in service.log()
+    assert "Exception" not in service.log()
