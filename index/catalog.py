@@ -120,8 +120,10 @@ class Catalog:
                 # Another dictionary, since other threads may be reading this one.
                 known = self._known_rows = {}
                 new = list(item_ids)
-            known.update(zip(new, self._looked_up(new).tolist(), strict=True))
-        return np.array([known[each] for each in item_ids], dtype=np.int64)
+            found = dict(zip(new, self._looked_up(new).tolist(), strict=True))
+            # Only ids of the catalog: others are as many, and as long, as callers like.
+            known.update({each: row for each, row in found.items() if row != NO_ROW})
+        return np.array([known.get(each, NO_ROW) for each in item_ids], dtype=np.int64)
 
     def _looked_up(self, item_ids: Sequence[str]) -> Rows:
         """Do what ``rows_of`` promises by the tables."""

@@ -6,6 +6,9 @@ import numpy as np
 from index.item_index import NO_ROW, SearchResult, no_answers
 from model.arrays import Floats, Rows
 
+_BLOCK_NUMBERS = 1 << 22
+"""Numbers gathered at a time, 16 MiB: the queries of many users want thousands of vectors each."""
+
 
 def score_each_query_alone() -> None:
     """Keep Faiss from scoring many queries of a call by one matrix product.
@@ -54,8 +57,13 @@ def scores_of(rows: Rows, queries: Floats, item_vectors: Floats) -> Floats:
         Inner products, ``-inf`` where there is no item. Shape (q, n), float32.
     """
     found = rows != NO_ROW
-    vectors = item_vectors[np.where(found, rows, 0)]
-    scores: Floats = np.matmul(vectors, queries[:, :, np.newaxis])[..., 0]
+    known = np.where(found, rows, 0)
+    scores = np.empty(rows.shape, dtype=np.float32)
+    step = max(1, _BLOCK_NUMBERS // max(1, rows.shape[1] * item_vectors.shape[1]))
+    for begin in range(0, len(rows), step):
+        part = slice(begin, begin + step)
+        vectors = item_vectors[known[part]]
+        scores[part] = np.matmul(vectors, queries[part, :, np.newaxis])[..., 0]
     scores[~found] = -np.inf
     return scores
 

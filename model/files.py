@@ -126,7 +126,8 @@ def locked(path: Path) -> Iterator[bool]:
         Whether it is locked by us now; False where another holds it or it is gone.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY)
+        # Where others may write too, it may be anything by that name: a pipe would make us wait.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
     except OSError:
         yield False
         return

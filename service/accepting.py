@@ -38,32 +38,43 @@ class Acceptor:
         self._loop.add_reader(listener, self._accept)
 
     def close(self) -> None:
-        """Accept no more; what was accepted goes on."""
+        """Accept what waits, then no more; what was accepted goes on.
+
+        Closes the socket, in this process: what comes later is to be refused by the system, not to
+        be left to wait and then reset.
+        """
         if self._pause is not None:
             self._pause.cancel()
-        self._loop.remove_reader(self._listener)
+            self._pause = None
+        if self._listener.fileno() >= 0:
+            self._loop.remove_reader(self._listener)
+            while self._accept():
+                pass
+            self._listener.close()
 
     async def wait_closed(self) -> None:
         """Wait until what was accepted is served."""
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _accept(self) -> None:
+    def _accept(self) -> bool:
+        """Accept one connection; return whether there was one."""
         try:
             connection, _ = self._listener.accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-            return  # another worker was first, or the caller has gone
+            return False  # another worker was first, or the caller has gone
         except OSError as error:
             if error.errno not in _RESOURCES:
                 raise
             _logger.warning("cannot accept connections now: %s", error.strerror)
             self._loop.remove_reader(self._listener)
             self._pause = self._loop.call_later(_OUT_OF_RESOURCES, self._resume)
-            return
+            return False
         connection.setblocking(False)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
         task = self._loop.create_task(self._serve(connection))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return True
 
     async def _serve(self, connection: socket.socket) -> None:
         try:
@@ -74,5 +85,7 @@ class Acceptor:
             connection.close()
 
     def _resume(self) -> None:
+        if self._listener.fileno() < 0:
+            return
         self._pause = None
         self._loop.add_reader(self._listener, self._accept)

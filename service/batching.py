@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 
 from service.metrics import Metrics
 from service.problems import DeadlinePassed
@@ -18,12 +18,16 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-class _Waiting(NamedTuple, Generic[Item, Result]):
+class _Waiting(Generic[Item, Result]):
     """One item whose result somebody waits for."""
 
-    item: Item
-    deadline: float | None
-    result: "asyncio.Future[Result]"
+    __slots__ = ("begun", "deadline", "item", "result")
+
+    def __init__(self, item: Item, deadline: float | None) -> None:
+        self.item = item
+        self.deadline = deadline
+        self.result: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self.begun = False
 
 
 class MicroBatcher(Generic[Item, Result]):
@@ -72,13 +76,25 @@ class MicroBatcher(Generic[Item, Result]):
             Exception: What ``compute`` raised for this item.
         """
         self._queue.take_place()
+        timer = None
         try:
-            result: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-            self._waiting.append(_Waiting(item, deadline, result))
+            waiting = _Waiting[Item, Result](item, deadline)
+            self._waiting.append(waiting)
             self._see_to_it()
-            return await result
+            if deadline is not None:
+                # Told in time, and its place is another's: not only when its turn would come.
+                left = max(0.0, deadline - time.monotonic())
+                timer = asyncio.get_running_loop().call_later(left, self._expire, waiting)
+            return await waiting.result
         finally:
+            if timer is not None:
+                timer.cancel()
             self._queue.give_place()
+
+    def _expire(self, waiting: _Waiting[Item, Result]) -> None:
+        if not waiting.begun and not waiting.result.done():
+            self._metrics.shed.labels("deadline").inc()
+            waiting.result.set_exception(DeadlinePassed(DEADLINE_PASSED))
 
     def _see_to_it(self) -> None:
         """Have a batch begin, as soon as it may."""
@@ -115,7 +131,11 @@ class MicroBatcher(Generic[Item, Result]):
             outcomes = self._outcomes([each.item for each in batch])
             loop.call_soon_threadsafe(self._finish, batch, outcomes)
 
-        self._queue.submit(work)
+        try:
+            self._queue.submit(work)
+        except RuntimeError as error:  # the queue is closed: the worker stops
+            for each in batch:
+                each.result.set_exception(error)
 
     def _next_batch(self) -> list[_Waiting[Item, Result]]:
         batch: list[_Waiting[Item, Result]] = []
@@ -125,9 +145,9 @@ class MicroBatcher(Generic[Item, Result]):
             if each.result.done():
                 continue  # nobody waits any more
             if each.deadline is not None and now >= each.deadline:
-                self._metrics.shed.labels("deadline").inc()
-                each.result.set_exception(DeadlinePassed(DEADLINE_PASSED))
+                self._expire(each)
                 continue
+            each.begun = True
             batch.append(each)
         return batch
 

@@ -17,6 +17,9 @@ from service.schemas import MatchRequest
 
 PATH = "/match"
 
+_MOST_DIGITS = 20
+"""Of a length in bytes; parsers refuse longer ones."""
+
 
 class _Route(NamedTuple):
     """What ``middleware.ObserveMiddleware`` reads of a route."""
@@ -42,13 +45,16 @@ class DirectMatch:
         if scope["type"] != "http" or scope["path"] != PATH or scope["method"] != "POST":
             await self._app(scope, receive, send)
             return
+        scope["route"] = self._route
+        if _announced(scope) > self._max_body_bytes:
+            await self._app(scope, receive, send)  # refuses it unread
+            return
         messages = [await receive()]
         size = len(messages[0].get("body", b""))
         while messages[-1].get("more_body", False) and size <= self._max_body_bytes:
             messages.append(await receive())
             size += len(messages[-1].get("body", b""))
         if messages[-1]["type"] == "http.disconnect":
-            scope["route"] = self._route
             raise ClientDisconnect
         if size > self._max_body_bytes:
             await self._app(scope, _again(messages, receive), send)
@@ -62,7 +68,6 @@ class DirectMatch:
         except ValueError:  # pydantic's is one
             await self._app(scope, _again(messages, receive), send)
             return
-        scope["route"] = self._route
         try:
             answer = await state["retriever"].answer(
                 Query.of(request), scope["state"]["request_id"], deadline=deadline
@@ -76,6 +81,14 @@ class DirectMatch:
         ]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": answer})
+
+
+def _announced(scope: Scope) -> int:
+    """Return the length that a body is said to have; 0 where nothing is said, or no number."""
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            return int(value) if value.isdigit() and len(value) < _MOST_DIGITS else 0
+    return 0
 
 
 def _deadline(scope: Scope) -> float | None:

@@ -2,10 +2,12 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
 from service.problems import DeadlinePassed
+from service.work import DEADLINE_PASSED
 
 Answer = TypeVar("Answer")
 
@@ -32,17 +34,26 @@ class Flights(Generic[Answer]):
         self._flights: dict[str, _Flight[Answer]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def join(self, key: str) -> Answer | None:
+    async def join(self, key: str, *, deadline: float | None = None) -> Answer | None:
         """Wait for the computation under way for ``key``; None where there is none to share.
 
+        Args:
+            key: Of the computation.
+            deadline: ``time.monotonic()`` after which the caller no longer waits; None for never.
+
         Raises:
+            DeadlinePassed: The deadline passed first.
             Exception: What the computation raised.
         """
         while (flight := self._flights.get(key)) is not None:
             try:
-                return await self._wait(key, flight)
+                left = None if deadline is None else deadline - time.monotonic()
+                async with asyncio.timeout(left):
+                    return await self._wait(key, flight)
             except DeadlinePassed:
                 continue  # that was the deadline of the one who started it, not ours
+            except TimeoutError:
+                raise DeadlinePassed(DEADLINE_PASSED) from None
         return None
 
     async def start(

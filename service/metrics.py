@@ -271,6 +271,11 @@ class Metrics:
         for counter in series:
             counter.inc()
 
+    def note_refusal(self, method: str, route: str) -> None:
+        """Count a request that was refused unread; its time would say nothing of the others'."""
+        self.shed.labels("overload").inc()
+        self.requests.labels(method, route, 503).inc()
+
     def note_matches(
         self, *, known_items: int, unknown_items: int, interests_in_use: Iterable[int]
     ) -> None:

@@ -92,16 +92,22 @@ class ObserveMiddleware:
         # Any other name is one, so that callers cannot make up metric series.
         method = scope["method"] if scope["method"] in METHODS else "OTHER"
         self._metrics.note_request(method, route, status, seconds)
-        if not _logger.isEnabledFor(self._access_level):
-            return
-        _logger.log(
-            self._access_level,
-            "%s %s %d",
-            scope["method"],
-            scope["path"],
-            status,
-            extra={"route": route, "status": status, "milliseconds": round(seconds * 1000, 2)},
-        )
+        if _logger.isEnabledFor(self._access_level):
+            log_access(scope, route, status, seconds, level=self._access_level)
+
+
+def log_access(
+    scope: Scope, route: str, status: int, seconds: float, *, level: int = logging.INFO
+) -> None:
+    """Write the log line of a request that was answered."""
+    _logger.log(
+        level,
+        "%s %s %d",
+        scope["method"],
+        scope["path"],
+        status,
+        extra={"route": route, "status": status, "milliseconds": round(seconds * 1000, 2)},
+    )
 
 
 def request_id_of(scope: Scope) -> str:

@@ -25,7 +25,8 @@ nearest to any of them are the *candidates* for your ranking model.
 
 * A user needs no account here: send the history, oldest first, with every request.
 * The same request on the same bundle gives the same answer, in the same order; a shorter `top_k`
-  is a prefix of a longer one (with `diversity` 0 and `aggregation` `max`).
+  is a prefix of a longer one (with `diversity` 0 and `aggregation` `max`, on an exact index; an
+  approximate one may find others when more is asked for).
 * Nothing known about a user is no error: popular items answer (`source`: `fallback`).
 * Ids are strings or integers and come back as strings. Unknown fields are refused.
 * Errors are problem documents (`application/problem+json`, RFC 9457) with the path of the field.

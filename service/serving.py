@@ -163,7 +163,7 @@ class Retriever:
                 if kept_under != key:
                     self.cache.give_up(key)
 
-        found = await self.flights.join(key)
+        found = await self.flights.join(key, deadline=deadline)
         if found is not None and found.source == "model":
             return Found("cache", found.stored), "flight"
         found = found or await self.flights.start(key, fly)

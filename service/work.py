@@ -15,10 +15,10 @@ from service.problems import DeadlinePassed, Overloaded
 
 Result = TypeVar("Result")
 
-_SWAMPED = 2
+_SWAMPED = 4
 """Refusals in a row; a burst that is only a little too large has its hits answered."""
 
-DEADLINE_PASSED = "X-Timeout-Ms passed while the request waited; nothing was done"
+DEADLINE_PASSED = "X-Timeout-Ms passed while the request waited; nothing was done for it"
 
 
 class WorkQueue:

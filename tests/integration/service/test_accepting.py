@@ -1,7 +1,9 @@
 """How connections come to workers: shared out, and again after there was no room for any."""
 
 import resource
+import signal
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,3 +62,26 @@ def test_a_worker_without_room_for_connections_takes_them_when_there_is(
         assert httpx.get(f"{service.url}/healthz", timeout=10).status_code == 200
         assert service.log().count("cannot accept connections now") < 10
     assert "Traceback" not in service.log()
+
+
+def test_while_it_stops_new_connections_are_refused_and_not_reset(
+    registry_path: Path, tmp_path: Path
+) -> None:
+    with ServiceProcess(registry_path, tmp_path / "service.log") as service:
+        url = urlsplit(service.url)
+        address = (url.hostname or "", url.port or 0)
+        service.process.send_signal(signal.SIGTERM)
+        refused, reset = 0, 0
+        while service.process.poll() is None:
+            try:
+                with socket.create_connection(address, 5) as caller:
+                    caller.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+                    assert caller.recv(100).startswith(b"HTTP/1.1 200")  # who got in is served
+            except ConnectionRefusedError:
+                refused += 1
+                time.sleep(0.01)
+            except ConnectionResetError:
+                reset += 1
+    assert refused > 0
+    # One may come between the last look at the queue and its end; in 0.3 s there would be dozens.
+    assert reset <= 2

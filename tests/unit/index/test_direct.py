@@ -2,7 +2,8 @@ import faiss
 import numpy as np
 import pytest
 
-from index.direct import search_directly
+from index.direct import scores_of, search_directly
+from index.item_index import NO_ROW
 from tests.bundles import unit_rows
 
 
@@ -19,3 +20,21 @@ def test_a_score_does_not_depend_on_the_other_queries(rows: np.typing.NDArray[np
         alone = search_directly(vectors, queries[number : number + 1], 10, rows)
         np.testing.assert_array_equal(alone.rows[0], together.rows[number])
         np.testing.assert_array_equal(alone.scores[0], together.scores[number])
+
+
+def test_scores_are_the_same_however_many_are_gathered_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(500, 16)).astype(np.float32)
+    queries = rng.normal(size=(9, 16)).astype(np.float32)
+    rows = rng.integers(NO_ROW, 500, (9, 40))
+    at_once = scores_of(rows, queries, vectors)
+
+    for numbers in (1, 2 * 40 * 16, 10**9):
+        monkeypatch.setattr("index.direct._BLOCK_NUMBERS", numbers)
+        np.testing.assert_array_equal(scores_of(rows, queries, vectors), at_once)
+    assert np.isneginf(at_once[rows == NO_ROW]).all()
+    np.testing.assert_allclose(
+        at_once[0][rows[0] >= 0], vectors[rows[0][rows[0] >= 0]] @ queries[0], rtol=1e-5
+    )

@@ -8,6 +8,7 @@ import pytest
 
 from model.errors import InputError
 from model.files import (
+    locked,
     new_folder,
     read_json_object,
     remove_folder,
@@ -194,3 +195,13 @@ def test_a_folder_is_removed(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         remove_folder(tmp_path / "folder")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_pipe_or_a_link_by_the_name_of_a_folder_stops_nobody(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(tmp_path / "pipe")
+
+    with locked(tmp_path / "pipe"):  # opening it as usual would wait for a writer
+        pass
+    with locked(tmp_path / "link") as mine:
+        assert not mine

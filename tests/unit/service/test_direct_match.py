@@ -136,3 +136,28 @@ async def test_a_body_over_the_limit_is_refused_in_one_piece_too(registry_path: 
         for content in (b" " * 101, in_pieces(b" " * 101)):
             assert (await post(service, content)).status_code == 413
         assert (await post(service, b"{}" + b" " * 98)).status_code == 200
+
+
+@pytest.mark.parametrize("length", [b"101", b"9" * 19])
+async def test_a_body_announced_as_too_large_is_refused_unread(
+    registry_path: Path, length: bytes
+) -> None:
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        raise AssertionError("it is not to be read")
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async with service_in_process(registry_path, max_body_bytes=100) as service:
+        transport = service.client._transport
+        assert isinstance(transport, httpx.ASGITransport)
+        scope = {
+            "type": "http", "method": "POST", "path": "/match", "raw_path": b"/match",
+            "query_string": b"", "headers": [(b"content-length", length)],
+            "http_version": "1.1", "scheme": "http",
+        }  # fmt: skip
+        await transport.app(scope, receive, send)
+
+    assert sent[0]["status"] == 413

@@ -1,4 +1,5 @@
 import asyncio
+import time
 
 import pytest
 
@@ -104,6 +105,25 @@ async def test_the_deadline_of_another_is_not_ours() -> None:
     assert await flights.join("key") is None
     with pytest.raises(DeadlinePassed):
         await first
+
+
+async def test_who_joins_waits_no_longer_than_its_own_deadline() -> None:
+    flights = Flights[int]()
+    go_on = asyncio.Event()
+
+    async def fly(answer: "asyncio.Future[int]") -> None:
+        await go_on.wait()
+        answer.set_result(7)
+
+    first = asyncio.create_task(flights.start("key", fly))
+    await asyncio.sleep(0)
+    with pytest.raises(DeadlinePassed):
+        await asyncio.wait_for(flights.join("key", deadline=time.monotonic() + 0.01), 2)
+    patient = asyncio.create_task(flights.join("key", deadline=time.monotonic() + 60))
+    await asyncio.sleep(0)
+    go_on.set()
+
+    assert (await first, await patient) == (7, 7)
 
 
 async def test_an_answer_is_given_before_it_is_stored() -> None:
