@@ -1,4 +1,4 @@
-"""Accepts connections in turns with the other workers.
+"""Shares connections out with the other workers.
 
 libuv takes all connections that wait on a socket at once. Where many arrive together (a caller's
 pool after a deployment, a load test) the first worker to wake has all of them for as long as they
@@ -9,33 +9,49 @@ import asyncio
 import errno
 import logging
 import socket
-from collections.abc import Callable
+from bisect import bisect
+from collections.abc import Callable, Sized
 
 # Seconds without accepting, when there are no file descriptors or no memory for a connection.
 _OUT_OF_RESOURCES = 1.0
 _RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
+_STEPS = (1, 8, 32)
+"""From so many connections on a worker waits one, two, three milliseconds: no finer does libuv."""
+
 _logger = logging.getLogger(__name__)
 
 
 class Acceptor:
-    """Accepts one connection in each turn of the event loop; stands where uvicorn keeps servers.
+    """Leaves new connections to workers that have fewer; stands where uvicorn keeps servers.
 
-    Whoever is busy comes round less often and leaves connections to the others.
+    A worker without connections accepts at once. One that has some waits a moment first, the longer
+    the more it has, and takes what nobody else has taken by then.
 
     Args:
         listener: Listens already; shared with the other workers.
         protocol: Makes the protocol of a connection.
+        connections: Those that this worker has.
+        is_alone: There are no other workers.
     """
 
-    def __init__(self, listener: socket.socket, protocol: Callable[[], asyncio.Protocol]) -> None:
+    def __init__(
+        self,
+        listener: socket.socket,
+        protocol: Callable[[], asyncio.Protocol],
+        *,
+        connections: Sized,
+        is_alone: bool,
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._listener = listener
         self._protocol = protocol
+        self._connections = connections
+        self._is_alone = is_alone
         self._pause: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[object]] = set()
         listener.setblocking(False)
-        self._loop.add_reader(listener, self._accept)
+        self._loop.add_reader(listener, self._look)
 
     def close(self) -> None:
         """Accept what waits, then no more; what was accepted goes on.
@@ -55,6 +71,22 @@ class Acceptor:
     async def wait_closed(self) -> None:
         """Wait until what was accepted is served."""
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _look(self) -> None:
+        """Accept a connection, or let others have it first."""
+        pause = 0.0 if self._is_alone else _pause_before(len(self._connections) + len(self._tasks))
+        if pause == 0:
+            self._accept()
+            return
+        self._loop.remove_reader(self._listener)
+        self._pause = self._loop.call_later(pause, self._take_what_is_left)
+
+    def _take_what_is_left(self) -> None:
+        self._resume()
+        # Not twice as many as there are: as many may come at the same moment to the others.
+        for _ in range(len(self._connections) + 1):
+            if not self._accept():
+                return
 
     def _accept(self) -> bool:
         """Accept one connection; return whether there was one."""
@@ -88,4 +120,9 @@ class Acceptor:
         if self._listener.fileno() < 0:
             return
         self._pause = None
-        self._loop.add_reader(self._listener, self._accept)
+        self._loop.add_reader(self._listener, self._look)
+
+
+def _pause_before(n_connections: int) -> float:
+    """Return the seconds that a worker leaves a connection to others."""
+    return bisect(_STEPS, n_connections) / 1000

@@ -12,7 +12,7 @@ _LET_GO = 0.3
 
 
 class WorkerServer(uvicorn.Server):
-    """Accepts connections in turns with other workers, and closes none under a request.
+    """Shares connections out with other workers, and closes none under a request.
 
     uvicorn closes every idle connection at once, and one on which a request arrives in that
     moment is reset. This one first takes no new connection and ends each old one with its next
@@ -22,7 +22,15 @@ class WorkerServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start the application, then accept connections on sockets that listen."""
         await super().startup(sockets=[])
-        acceptors = [Acceptor(each, self._protocol) for each in sockets or ()]
+        acceptors = [
+            Acceptor(
+                each,
+                self._protocol,
+                connections=self.server_state.connections,
+                is_alone=self.config.workers == 1,
+            )
+            for each in sockets or ()
+        ]
         self.servers = acceptors  # type: ignore[assignment] # they have all that is asked of one
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
