@@ -59,14 +59,14 @@ class Acceptor:
         Closes the socket, in this process: what comes later is to be refused by the system, not to
         be left to wait and then reset.
         """
-        if self._pause is not None:
-            self._pause.cancel()
-            self._pause = None
         if self._listener.fileno() >= 0:
             self._loop.remove_reader(self._listener)
             while self._accept():
                 pass
             self._listener.close()
+        # Last, since to accept may begin another pause.
+        if self._pause is not None:
+            self._pause.cancel()
 
     async def wait_closed(self) -> None:
         """Wait until what was accepted is served."""
@@ -117,8 +117,6 @@ class Acceptor:
             connection.close()
 
     def _resume(self) -> None:
-        if self._listener.fileno() < 0:
-            return
         self._pause = None
         self._loop.add_reader(self._listener, self._look)
 

@@ -11,14 +11,12 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.dependencies import MOST_TIMEOUT_MS, State
+from service.middleware import announced_length
 from service.problems import ProblemError, problem_response
 from service.query import Query
 from service.schemas import MatchRequest
 
 PATH = "/match"
-
-_MOST_DIGITS = 20
-"""Of a length in bytes; parsers refuse longer ones."""
 
 
 class _Route(NamedTuple):
@@ -46,7 +44,7 @@ class DirectMatch:
             await self._app(scope, receive, send)
             return
         scope["route"] = self._route
-        if _announced(scope) > self._max_body_bytes:
+        if announced_length(scope) > self._max_body_bytes:
             await self._app(scope, receive, send)  # refuses it unread
             return
         messages = [await receive()]
@@ -81,14 +79,6 @@ class DirectMatch:
         ]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": answer})
-
-
-def _announced(scope: Scope) -> int:
-    """Return the length that a body is said to have; 0 where nothing is said, or no number."""
-    for name, value in scope["headers"]:
-        if name == b"content-length":
-            return int(value) if value.isdigit() and len(value) < _MOST_DIGITS else 0
-    return 0
 
 
 def _deadline(scope: Scope) -> float | None:

@@ -6,7 +6,6 @@ import random
 import re
 import time
 
-from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -22,6 +21,9 @@ CLIENT_CLOSED = 499
 
 HUNG_UP = "hung_up"
 """In a request's state: ``protocol`` cancelled it, because its caller is gone."""
+
+_MOST_DIGITS = 20
+"""Of a length in bytes; what is longer is too large in any case."""
 
 _logger = logging.getLogger(__name__)
 
@@ -110,6 +112,14 @@ def log_access(
     )
 
 
+def announced_length(scope: Scope) -> int:
+    """Return the length that a body is said to have; 0 where nothing is said, or no number."""
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            return int(value[:_MOST_DIGITS]) if value.isdigit() else 0
+    return 0
+
+
 def request_id_of(scope: Scope) -> str:
     """Return the caller's id where it is sane, else a new one."""
     for name, value in scope["headers"]:
@@ -143,8 +153,7 @@ class BodyLimitMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        announced = Headers(scope=scope).get("content-length", "0")
-        if announced.isdigit() and int(announced) > self._max_bytes:
+        if announced_length(scope) > self._max_bytes:
             await problem_response(self._problem())(scope, receive, send)
             return
         received = 0
