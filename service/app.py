@@ -82,8 +82,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     def around(app: ASGIApp) -> ASGIApp:
         limited = BodyLimitMiddleware(app, max_bytes=settings.max_body_bytes)
-        direct = DirectMatch(limited, max_body_bytes=settings.max_body_bytes)
-        return ObserveMiddleware(direct, metrics=metrics, access_log=settings.access_log)
+        return ObserveMiddleware(limited, metrics=metrics, access_log=settings.access_log)
 
     app = ServiceApp(
         around=around,
@@ -165,6 +164,13 @@ async def _start(settings: Settings, metrics: Metrics, closing: AsyncExitStack) 
         takedowns=withholding,
         retriever=retriever,
         drain=drain,
+        direct_match=DirectMatch(
+            retriever,
+            limits=Limits.of(settings),
+            max_body_bytes=settings.max_body_bytes,
+            metrics=metrics,
+            access_log=settings.access_log,
+        ),
     )
 
 

@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Generic, TypeVar
 
 from service.metrics import Metrics
@@ -21,13 +22,14 @@ Result = TypeVar("Result")
 class _Waiting(Generic[Item, Result]):
     """One item whose result somebody waits for."""
 
-    __slots__ = ("begun", "deadline", "item", "result")
+    __slots__ = ("begun", "deadline", "item", "result", "timer")
 
     def __init__(self, item: Item, deadline: float | None) -> None:
         self.item = item
         self.deadline = deadline
         self.result: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self.begun = False
+        self.timer: asyncio.TimerHandle | None = None
 
 
 class MicroBatcher(Generic[Item, Result]):
@@ -62,34 +64,40 @@ class MicroBatcher(Generic[Item, Result]):
         self._timer: asyncio.TimerHandle | None = None
 
     async def run(self, item: Item, *, deadline: float | None = None) -> Result:
-        """Compute one item together with what else waits.
+        """Compute one item together with what else waits; see ``submit``."""
+        return await self.submit(item, deadline=deadline)
 
-        A caller that is cancelled meanwhile takes its item with it, unless it is being computed.
+    def submit(self, item: Item, *, deadline: float | None = None) -> "asyncio.Future[Result]":
+        """Have one item computed together with what else waits.
+
+        Whoever cancels the result takes the item back, unless it is being computed.
 
         Args:
             item: What to compute.
             deadline: ``time.monotonic()`` after which the caller no longer waits; None for never.
 
+        Returns:
+            The result; or ``DeadlinePassed``, where the deadline passed before the work began; or
+            what ``compute`` raised for this item.
+
         Raises:
             Overloaded: Too much waits already.
-            DeadlinePassed: The deadline passed before the work began.
-            Exception: What ``compute`` raised for this item.
         """
         self._queue.take_place()
-        timer = None
-        try:
-            waiting = _Waiting[Item, Result](item, deadline)
-            self._waiting.append(waiting)
-            self._see_to_it()
-            if deadline is not None:
-                # Told in time, and its place is another's: not only when its turn would come.
-                left = max(0.0, deadline - time.monotonic())
-                timer = asyncio.get_running_loop().call_later(left, self._expire, waiting)
-            return await waiting.result
-        finally:
-            if timer is not None:
-                timer.cancel()
-            self._queue.give_place()
+        waiting = _Waiting[Item, Result](item, deadline)
+        waiting.result.add_done_callback(partial(self._leave, waiting))
+        self._waiting.append(waiting)
+        self._see_to_it()
+        if deadline is not None:
+            # Told in time, and its place is another's: not only when its turn would come.
+            left = max(0.0, deadline - time.monotonic())
+            waiting.timer = asyncio.get_running_loop().call_later(left, self._expire, waiting)
+        return waiting.result
+
+    def _leave(self, waiting: _Waiting[Item, Result], _: "asyncio.Future[Result]") -> None:
+        if waiting.timer is not None:
+            waiting.timer.cancel()
+        self._queue.give_place()
 
     def _expire(self, waiting: _Waiting[Item, Result]) -> None:
         if not waiting.begun and not waiting.result.done():

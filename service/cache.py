@@ -50,6 +50,9 @@ class AnswerCache(SharedCache, Protocol):
     def recall(self, key: str) -> bytes | None:
         """Return what this process itself keeps under ``key``, or None."""
 
+    def keep(self, key: str, answer: bytes) -> None:
+        """Keep ``answer`` under ``key`` in this process only."""
+
 
 class NullCache:
     """Keeps nothing: ``OPAL_CACHE_TTL=0``, or no Redis behind the memory."""
@@ -62,6 +65,9 @@ class NullCache:
     def recall(self, key: str) -> bytes | None:  # noqa: ARG002 - the protocol's signature
         """Return None: always a miss."""
         return None
+
+    def keep(self, key: str, answer: bytes) -> None:
+        """Forget the answer."""
 
     async def get(
         self,
@@ -107,6 +113,10 @@ class TieredCache:
         """See ``AnswerCache.recall``."""
         return self._memory.recall(key)
 
+    def keep(self, key: str, answer: bytes) -> None:
+        """See ``AnswerCache.keep``."""
+        self._memory.keep(key, answer, self._lives.of_own())
+
     async def get(self, key: str, *, deadline: float | None = None) -> bytes | None:
         """See ``SharedCache.get``."""
         answer = await self._shared.get(key, deadline=deadline)
@@ -116,7 +126,7 @@ class TieredCache:
 
     async def put(self, key: str, answer: bytes) -> None:
         """See ``SharedCache.put``."""
-        self._memory.keep(key, answer, self._lives.of_own())
+        self.keep(key, answer)
         await self._shared.put(key, answer)
 
     def give_up(self, key: str) -> None:

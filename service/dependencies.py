@@ -7,11 +7,13 @@ from typing import Annotated, Any, TypedDict, TypeVar
 from fastapi import Depends, Header, Request
 from pydantic import ValidationError
 
+from service.direct_match import DirectMatch
 from service.live import LiveBundle
 from service.metrics import Metrics
 from service.problems import Unauthorized, problem_of
 from service.reloading import BundleFollower
 from service.schemas import (
+    MOST_TIMEOUT_MS,
     BatchRequest,
     Body,
     HistoryRequest,
@@ -25,8 +27,6 @@ from service.settings import Settings
 from service.takedowns import TakedownFollower
 
 AnyBody = TypeVar("AnyBody", bound=Body)
-
-MOST_TIMEOUT_MS = 3_600_000
 
 
 class Drain:
@@ -51,6 +51,7 @@ class State(TypedDict):
     takedowns: TakedownFollower
     retriever: Retriever
     drain: Drain
+    direct_match: DirectMatch
 
 
 async def get_state(request: Request) -> State:

@@ -1,87 +1,158 @@
-"""``POST /match`` past FastAPI's dispatch, which takes longer than all else around a computation.
+"""``POST /match`` without ASGI, whose tasks and messages take longer than all around a computation.
 
 Only what is plain to answer is answered here, and to the byte as by ``routes.match``. Whatever is
-unusual in a call (a body that is too large, a field that is wrong, a header that is no number) goes
-to the application, which reads the same body and tells what is wrong: errors are worded once.
+unusual in a call (a field that is wrong, a header that is no number) is left to the application,
+which reads the same body and tells what is wrong: errors are worded once.
 """
 
-from typing import NamedTuple
+import logging
+import time
+from collections.abc import Callable, Iterable
 
-from starlette.requests import ClientDisconnect
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Scope
 
-from service.dependencies import MOST_TIMEOUT_MS, State
-from service.middleware import announced_length
-from service.problems import ProblemError, problem_response
+from service.inquiry import Inquiry
+from service.logs import request_id as logged_request_id
+from service.metrics import Metrics
+from service.middleware import CLIENT_CLOSED, announced_length, log_access, request_id_of
+from service.problems import ProblemError, defect, problem_response
 from service.query import Query
-from service.schemas import MatchRequest
+from service.schemas import MOST_TIMEOUT_MS, Limits, MatchRequest
+from service.serving import Found, Retriever, as_answer
 
 PATH = "/match"
 
+Respond = Callable[[int, Iterable[tuple[bytes, bytes]], bytes], None]
+"""Sends status, headers and body."""
 
-class _Route(NamedTuple):
-    """What ``middleware.ObserveMiddleware`` reads of a route."""
+_MOST_BYTES = 1 << 16
+"""Of a body that is waited for before anything is done; histories of all usual lengths are less."""
 
-    path_format: str
+_logger = logging.getLogger(__name__)
 
 
 class DirectMatch:
-    """Answers ordinary ``POST /match`` calls; all others just pass.
+    """Answers ordinary ``POST /match`` calls.
 
     Args:
-        app: The application.
+        retriever: Has or computes the answers.
+        limits: On what a request holds.
         max_body_bytes: Bytes allowed in a body.
+        metrics: Told of each request.
+        access_log: Write a log line for each request.
     """
 
-    def __init__(self, app: ASGIApp, *, max_body_bytes: int) -> None:
-        self._app = app
-        self._max_body_bytes = max_body_bytes
-        self._route = _Route(PATH)
+    def __init__(
+        self,
+        retriever: Retriever,
+        *,
+        limits: Limits,
+        max_body_bytes: int,
+        metrics: Metrics,
+        access_log: bool,
+    ) -> None:
+        self.retriever = retriever
+        self.metrics = metrics
+        self._access_level = logging.INFO if access_log else logging.DEBUG
+        self._limits = limits
+        self._most_bytes = min(_MOST_BYTES, max_body_bytes)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one connection."""
-        if scope["type"] != "http" or scope["path"] != PATH or scope["method"] != "POST":
-            await self._app(scope, receive, send)
-            return
-        scope["route"] = self._route
-        if announced_length(scope) > self._max_body_bytes:
-            await self._app(scope, receive, send)  # refuses it unread
-            return
-        messages = [await receive()]
-        size = len(messages[0].get("body", b""))
-        while messages[-1].get("more_body", False) and size <= self._max_body_bytes:
-            messages.append(await receive())
-            size += len(messages[-1].get("body", b""))
-        if messages[-1]["type"] == "http.disconnect":
-            raise ClientDisconnect
-        if size > self._max_body_bytes:
-            await self._app(scope, _again(messages, receive), send)
-            return
-        body = b"".join([message.get("body", b"") for message in messages])
-        state: State = scope["state"]
+    def takes(self, scope: Scope) -> bool:
+        """Tell from its head whether a call may be answered here, once its body is there."""
+        return (
+            scope["path"] == PATH
+            and scope["method"] == "POST"
+            and 0 < announced_length(scope) <= self._most_bytes
+        )
+
+    def begin(
+        self, scope: Scope, body: bytes | bytearray, started: float, respond: Respond
+    ) -> "DirectCall | None":
+        """Begin to answer a call.
+
+        Args:
+            scope: Its head, which ``takes`` has seen.
+            body: All of its body.
+            started: ``time.monotonic()`` when its head was there.
+            respond: Called once, perhaps before this returns.
+
+        Returns:
+            The call; None: the application has to answer it.
+        """
         try:
-            with state["metrics"].stage("validate"):
-                request = MatchRequest.model_validate_json(body, context=state["limits"])
-                deadline = _deadline(scope)
+            with self.metrics.stage("validate"):
+                request = MatchRequest.model_validate_json(body, context=self._limits)
+                deadline = _deadline(scope, started)
         except ValueError:  # pydantic's is one
-            await self._app(scope, _again(messages, receive), send)
-            return
-        try:
-            answer = await state["retriever"].answer(
-                Query.of(request), scope["state"]["request_id"], deadline=deadline
-            )
-        except ProblemError as error:
-            await problem_response(error)(scope, receive, send)
-            return
-        headers = [
-            (b"content-length", b"%d" % len(answer)),
+            return None
+        call = DirectCall(self, scope, started, respond)
+        call.inquire(Query.of(request), deadline)
+        return call
+
+    def note(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
+        """Count a call that is over; see ``ObserveMiddleware``."""
+        self.metrics.note_request("POST", PATH, status, seconds)
+        log_access(scope, PATH, status, seconds, request_id=request_id, level=self._access_level)
+
+
+class DirectCall:
+    """One call under way.
+
+    Args:
+        direct: What answers.
+        scope: The call's head.
+        started: ``time.monotonic()`` when it was there.
+        respond: Sends the answer.
+    """
+
+    __slots__ = ("_direct", "_inquiry", "_respond", "_scope", "_started", "request_id")
+
+    def __init__(self, direct: DirectMatch, scope: Scope, started: float, respond: Respond) -> None:
+        self.request_id = request_id_of(scope)
+        self._direct = direct
+        self._scope = scope
+        self._started = started
+        self._respond = respond
+
+    def inquire(self, query: Query, deadline: float | None) -> None:
+        """Look for the answer."""
+        self._inquiry = Inquiry(
+            self._direct.retriever, query, deadline, found=self._found, failed=self._failed
+        )
+        self._inquiry.begin()
+
+    def hang_up(self) -> None:
+        """Work no more for a caller that is gone."""
+        self._inquiry.leave()
+        self._note(CLIENT_CLOSED)
+
+    def _found(self, found: Found) -> None:
+        body = as_answer(found, self.request_id)
+        headers = (
+            (b"content-length", b"%d" % len(body)),
             (b"content-type", b"application/json"),
-        ]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": answer})
+            (b"x-request-id", self.request_id.encode()),
+        )
+        self._respond(200, headers, body)
+        self._note(200)
+
+    def _failed(self, error: Exception) -> None:
+        if not isinstance(error, ProblemError):
+            token = logged_request_id.set(self.request_id)
+            _logger.error("POST %s failed", PATH, exc_info=error)
+            logged_request_id.reset(token)
+            error = defect()
+        response = problem_response(error)
+        headers = [*response.raw_headers, (b"x-request-id", self.request_id.encode())]
+        self._respond(response.status_code, headers, bytes(response.body))
+        self._note(response.status_code)
+
+    def _note(self, status: int) -> None:
+        seconds = time.monotonic() - self._started
+        self._direct.note(self._scope, self.request_id, status, seconds)
 
 
-def _deadline(scope: Scope) -> float | None:
+def _deadline(scope: Scope, started: float) -> float | None:
     """Return the ``time.monotonic()`` until which the caller waits, None for no limit.
 
     Raises:
@@ -95,15 +166,4 @@ def _deadline(scope: Scope) -> float | None:
     timeout_ms = int(given[0])
     if not 1 <= timeout_ms <= MOST_TIMEOUT_MS:
         raise ValueError("X-Timeout-Ms")
-    started: float = scope["state"]["started"]
     return started + timeout_ms / 1000
-
-
-def _again(messages: list[Message], receive: Receive) -> Receive:
-    """Return a ``receive`` that gives these messages once more, then what follows them."""
-    pending = iter(messages)
-
-    async def receive_again() -> Message:
-        return next(pending, None) or await receive()
-
-    return receive_again

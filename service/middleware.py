@@ -94,14 +94,23 @@ class ObserveMiddleware:
         # Any other name is one, so that callers cannot make up metric series.
         method = scope["method"] if scope["method"] in METHODS else "OTHER"
         self._metrics.note_request(method, route, status, seconds)
-        if _logger.isEnabledFor(self._access_level):
-            log_access(scope, route, status, seconds, level=self._access_level)
+        request_id = scope["state"]["request_id"]
+        log_access(scope, route, status, seconds, request_id=request_id, level=self._access_level)
 
 
 def log_access(
-    scope: Scope, route: str, status: int, seconds: float, *, level: int = logging.INFO
+    scope: Scope,
+    route: str,
+    status: int,
+    seconds: float,
+    *,
+    request_id: str,
+    level: int,
 ) -> None:
     """Write the log line of a request that was answered."""
+    if not _logger.isEnabledFor(level):
+        return
+    token = logged_request_id.set(request_id)
     _logger.log(
         level,
         "%s %s %d",
@@ -110,6 +119,7 @@ def log_access(
         status,
         extra={"route": route, "status": status, "milliseconds": round(seconds * 1000, 2)},
     )
+    logged_request_id.reset(token)
 
 
 def announced_length(scope: Scope) -> int:

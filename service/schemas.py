@@ -32,6 +32,7 @@ from service.settings import Settings
 MAX_TOP_K = 1000
 MAX_ID_LENGTH = 256
 MAX_REASON_LENGTH = 500
+MOST_TIMEOUT_MS = 3_600_000
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from service.batching import MicroBatcher
 from service.cache import AnswerCache, cache_key
 from service.flights import Flights
 from service.live import LiveBundle
-from service.matching import Match, match_together
+from service.matching import match_together
 from service.metrics import Metrics, Tier
 from service.query import Query
 from service.withholding import TakedownsInForce
@@ -38,7 +38,7 @@ class Found(NamedTuple):
     stored: bytes
 
 
-class _Computed(NamedTuple):
+class Computed(NamedTuple):
     """An answer, and the epoch of the takedowns that it was computed with."""
 
     epoch: str
@@ -62,9 +62,9 @@ class Retriever:
 
     live: LiveBundle
     cache: AnswerCache
-    flights: Flights[Found]
+    flights: Flights[Computed]
     queue: WorkQueue
-    batcher: MicroBatcher[tuple[Bundle, Query], tuple[str, Match]]
+    batcher: MicroBatcher[tuple[Bundle, Query], Computed]
     metrics: Metrics
     batch_turns: int = 1
     turns: asyncio.Semaphore | None = None
@@ -84,24 +84,29 @@ class Retriever:
             Overloaded: Too much waits already.
             DeadlinePassed: The deadline passed before work began.
         """
+        found, tier = await self.find(query, deadline=deadline)
+        self.metrics.note_answer(found.source, tier)
+        return as_answer(found, request_id)
+
+    async def find(
+        self, query: Query, *, deadline: float | None = None
+    ) -> tuple[Found, Tier | None]:
+        """Find the answer to a query, and what had it; None where no cache was asked.
+
+        Raises as ``answer`` does.
+        """
         # One reference for the whole request: a swap meanwhile does not touch it.
         bundle = self.live.get()
-        tier: Tier | None = None
-        if query.history:
-            epoch = self.live.takedowns.epoch
-            key = cache_key(bundle.version, epoch, query)
-            # Most hits are this one: whatever waits, or is more than looking it up, comes after.
-            stored = self.cache.recall(key)
-            if stored is None:
-                found, tier = await self._find(bundle, query, epoch, key, deadline)
-            else:
-                found, tier = Found("cache", stored), "memory"
-        else:
+        if not query.history:
             # Most new users have no history; their answer costs less than a look-up.
-            found = (await self._compute_in_turn(bundle, query, deadline)).found
-        self.metrics.note_answer(found.source, tier)
-        head = orjson.dumps({"request_id": request_id, "source": found.source})
-        return head[:-1] + b"," + found.stored[1:]
+            return (await self._compute_in_turn(bundle, query, deadline)).found, None
+        epoch = self.live.takedowns.epoch
+        key = cache_key(bundle.version, epoch, query)
+        # Most hits are this one: whatever waits, or is more than looking it up, comes after.
+        stored = self.cache.recall(key)
+        if stored is not None:
+            return Found("cache", stored), "memory"
+        return await self.find_elsewhere(bundle, query, epoch, key, deadline)
 
     def for_batch(self) -> "Retriever":
         """Return one for many answers of one call, all at once.
@@ -131,61 +136,86 @@ class Retriever:
         self.queue.close()
         await self.cache.close()
 
-    async def _find(
-        self, bundle: Bundle, query: Query, epoch: str, key: str, deadline: float | None
+    async def find_elsewhere(
+        self, bundle: Bundle, query: Query, epoch: str, key: str, deadline: float | None = None
     ) -> tuple[Found, Tier]:
-        """Find an answer that is not in memory: under way, in the shared cache, or computed."""
+        """Find an answer that is not in memory: under way, in the shared cache, or computed.
 
-        async def fly(answer: asyncio.Future[Found]) -> None:
+        Args:
+            bundle: To answer from.
+            query: What is asked.
+            epoch: Of the takedowns in force.
+            key: ``cache_key`` of all that.
+            deadline: ``time.monotonic()`` after which nobody waits for it.
+
+        Raises as ``answer`` does.
+        """
+
+        async def fly(answer: asyncio.Future[Computed]) -> None:
             if self.cache.is_shared:
                 with self.metrics.stage("cache"):
                     stored = await self.cache.get(key, deadline=deadline)
                 # While the cache was asked, what it answers may have been taken down.
                 if stored is not None and epoch == self.live.takedowns.epoch:
-                    answer.set_result(Found("cache", stored))
+                    answer.set_result(Computed(epoch, Found("cache", stored)))
                     return
             kept_under = None
             try:
                 computed = await self._compute_in_turn(bundle, query, deadline)
-                answer.set_result(computed.found)
-                # Popular items are quicker to find than to look up, and a stored answer would not
-                # tell that it is a fallback.
-                if computed.found.source == "model":
-                    # Under the takedowns that it was computed with: while it waited for its turn
-                    # they may have changed, and they may change back.
-                    kept_under = (
-                        key
-                        if computed.epoch == epoch
-                        else cache_key(bundle.version, computed.epoch, query)
-                    )
+                answer.set_result(computed)
+                kept_under = key_to_keep(computed, bundle.version, query, epoch, key)
+                if kept_under is not None:
                     await self.cache.put(kept_under, computed.found.stored)
             finally:
                 if kept_under != key:
                     self.cache.give_up(key)
 
-        found = await self.flights.join(key, deadline=deadline)
-        if found is not None and found.source == "model":
-            return Found("cache", found.stored), "flight"
-        found = found or await self.flights.start(key, fly)
+        shared = await self.flights.join(key, deadline=deadline)
+        if shared is not None and shared.found.source == "model":
+            return Found("cache", shared.found.stored), "flight"
+        found = (shared or await self.flights.start(key, fly)).found
         return found, "redis" if found.source == "cache" else "none"
 
     async def _compute_in_turn(
         self, bundle: Bundle, query: Query, deadline: float | None
-    ) -> _Computed:
+    ) -> Computed:
         """Compute; of a batch only some at a time."""
         if self.turns is None:
-            return await self._compute(bundle, query, deadline)
+            return await self.batcher.run((bundle, query), deadline=deadline)
         async with self.turns:
-            return await self._compute(bundle, query, deadline)
+            return await self.batcher.run((bundle, query), deadline=deadline)
 
-    async def _compute(self, bundle: Bundle, query: Query, deadline: float | None) -> _Computed:
-        epoch, result = await self.batcher.run((bundle, query), deadline=deadline)
-        return _Computed(epoch, Found("fallback" if result.is_fallback else "model", result.stored))
+
+def as_answer(found: Found, request_id: str) -> bytes:
+    """Return what is sent: ``answers.MatchAnswer`` as JSON."""
+    head = orjson.dumps({"request_id": request_id, "source": found.source})
+    return head[:-1] + b"," + found.stored[1:]
+
+
+def key_to_keep(
+    computed: Computed, bundle_version: str, query: Query, epoch: str, key: str
+) -> str | None:
+    """Return what to keep a computed answer under; None: not at all.
+
+    Args:
+        computed: The answer.
+        bundle_version: Of the bundle that answered.
+        query: What was asked.
+        epoch: Of the takedowns in force when it was asked.
+        key: What others look for with that epoch.
+    """
+    # Popular items are quicker to find than to look up, and a stored answer would not tell that it
+    # is a fallback.
+    if computed.found.source != "model":
+        return None
+    # Under the takedowns that it was computed with: while it waited for its turn they may have
+    # changed, and they may change back.
+    return key if computed.epoch == epoch else cache_key(bundle_version, computed.epoch, query)
 
 
 def compute_together(
     tasks: Sequence[tuple[Bundle, Query]], *, takedowns: TakedownsInForce, metrics: Metrics
-) -> list[tuple[str, Match]]:
+) -> list[Computed]:
     """Answer queries, each from its own bundle: during a swap there are two.
 
     Args:
@@ -195,9 +225,9 @@ def compute_together(
         metrics: Told how long the stages take.
 
     Returns:
-        For each the epoch of the takedowns that it was computed with, and the answer.
+        The answers, in the order of the queries.
     """
-    results: dict[int, tuple[str, Match]] = {}
+    results: dict[int, Computed] = {}
     for bundle in {id(bundle): bundle for bundle, _ in tasks}.values():
         numbers = [number for number, (its, _) in enumerate(tasks) if its is bundle]
         epoch, withheld = takedowns.on(bundle)
@@ -209,6 +239,9 @@ def compute_together(
             interests_in_use=[each.interests_in_use for each in answers if not each.is_fallback],
         )
         results |= {
-            number: (epoch, answer) for number, answer in zip(numbers, answers, strict=True)
+            number: Computed(
+                epoch, Found("fallback" if answer.is_fallback else "model", answer.stored)
+            )
+            for number, answer in zip(numbers, answers, strict=True)
         }
     return [results[number] for number in range(len(tasks))]

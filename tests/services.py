@@ -129,9 +129,13 @@ class ServiceProcess:
         forking = [pid for pid, command in children.items() if "forkserver" in command]
         return {worker for pid in forking for worker in children_of(pid)}
 
+    def metrics(self) -> str:
+        """Return all metrics of all workers, as Prometheus gets them."""
+        return httpx.get(f"{self.url}/metrics").text
+
     def metric(self, series: str) -> float:
         """Return the value of a series, 0 where it does not exist yet."""
-        for line in httpx.get(f"{self.url}/metrics").text.splitlines():
+        for line in self.metrics().splitlines():
             if line.startswith(f"{series} "):
                 return float(line.rpartition(" ")[2])
         return 0.0

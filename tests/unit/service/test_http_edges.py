@@ -78,7 +78,6 @@ async def test_a_caller_that_hangs_up_is_no_error_of_ours(
         metrics = scope["state"]["metrics"].render()
 
     assert b'opal_requests_total{method="POST",route="/match",status="499"} 1.0' in metrics
-    assert sent == []
     assert "failed" not in caplog.text
 
 
