@@ -17,7 +17,7 @@ from uvicorn._subprocess import subprocess_started
 from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
 from service.held_signals import act_on_signals, held_signals
-from service.metric_files import retire
+from service.metric_files import count_as_this_process, retire
 from service.metrics_folder import VARIABLE as METRICS_VARIABLE
 from service.metrics_folder import hold
 from service.worker_server import WorkerServer
@@ -116,6 +116,7 @@ class Worker(Process):
         act_on_signals()
         # A worker may live longer than the parent that made the folder, which was killed.
         hold(Path(os.environ[METRICS_VARIABLE]))
+        count_as_this_process()
         threading.Thread(target=_stop_with_parent, daemon=True).start()
         super().target(sockets)
 
