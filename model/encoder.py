@@ -19,8 +19,6 @@ from model.arrays import Floats
 from model.config import TrainingConfig
 from model.histories import TrainingBatch
 
-PADDING = -1
-
 Stage = str
 """Name of a part of the training with losses and optimisers of its own."""
 

@@ -11,7 +11,9 @@ import numpy as np
 from model.arrays import Floats, Rows
 from model.errors import InputError
 from model.negatives import NegativeSampler
-from model.opal import PADDING
+
+PADDING = -1
+"""Where a padded history holds no item; no table has such a row."""
 
 PAPERS_MIN_CUT = 3
 

@@ -19,9 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from model.histories import PADDING
 from model.ragged import RaggedRows, Recency, last_states, weighted_sums
-
-PADDING = -1
 
 Stage = Literal["soft", "hard"]
 

@@ -12,8 +12,8 @@ from torch import Tensor
 from model.arrays import Floats, Rows
 from model.config import TrainingConfig
 from model.device import mixed_precision
-from model.encoder import PADDING, Exported, Stage, TrainableEncoder
-from model.histories import TrainingBatch
+from model.encoder import Exported, Stage, TrainableEncoder
+from model.histories import PADDING, TrainingBatch
 
 MAIN: Stage = "main"
 """The only stage of a model that is trained in one go."""
