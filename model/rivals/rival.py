@@ -166,7 +166,8 @@ class Rival(TrainableEncoder):
         # Of every positive with each interest of its user. Shape (P, k)
         own = (interests[owners] * batch.positives.unsqueeze(1)).sum(-1) / temperature
         highest = scores.detach().amax(2)
-        highest = highest.index_reduce(0, owners, own.detach(), "amax")
+        by_user = owners.unsqueeze(1).expand_as(own)
+        highest = highest.scatter_reduce(0, by_user, own.detach(), "amax")
         total = (scores - highest.unsqueeze(2)).exp().sum(2)
         total = total.index_add(0, owners, (own - highest[owners]).exp())
         chosen = own.detach().argmax(1, keepdim=True)
