@@ -19,7 +19,7 @@ from index.retrieval import Wish, retrieve, retrieve_together
 from index.tensor_files import open_tensors, write_tensors
 from model.arrays import Floats, Rows
 from model.errors import BundleError
-from model.inference import UserEncoder
+from model.inference.encoder import UserEncoder
 
 PROBE_FILE = "probe.safetensors"
 N_PROBES = 32

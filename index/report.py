@@ -10,7 +10,7 @@ from index.charts import make_charts, make_recall_chart
 from index.implementations import implementation_of
 from index.probes import Probes
 from model.arrays import Rows
-from model.inference import OpalInferenceEncoder
+from model.inference.encoder import UserEncoder
 from model.run import Run
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -19,9 +19,7 @@ EXAMPLES = 5
 SHOWN = 10
 
 
-def render_report(
-    run: Run, encoder: OpalInferenceEncoder, probes: Probes, content: dict[str, Any]
-) -> str:
+def render_report(run: Run, encoder: UserEncoder, probes: Probes, content: dict[str, Any]) -> str:
     """Render the report.
 
     Args:
@@ -115,9 +113,7 @@ def _metric_rows(models: list[dict[str, dict[str, float]]]) -> list[tuple[str, l
     return [(name, [shown(column.get(name, "–")) for column in columns]) for name in names]
 
 
-def _hyper_categories(
-    run: Run, encoder: OpalInferenceEncoder, titles: list[str]
-) -> list[dict[str, Any]]:
+def _hyper_categories(run: Run, encoder: UserEncoder, titles: list[str]) -> list[dict[str, Any]]:
     """Describe every hyper-category by its items."""
     closeness = encoder.item_vectors @ encoder.hyper_categories.T
     belongs_to = closeness.argmax(axis=1)
@@ -138,7 +134,7 @@ def _hyper_categories(
 
 
 def _example(
-    probes: Probes, number: int, encoder: OpalInferenceEncoder, titles: list[str]
+    probes: Probes, number: int, encoder: UserEncoder, titles: list[str]
 ) -> dict[str, Any]:
     """Describe one probe by titles."""
     history: Rows = probes.history(number)

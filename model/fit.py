@@ -18,7 +18,8 @@ from model.dataset import Dataset, read_summary
 from model.errors import InputError
 from model.evaluation import Metrics, evaluate
 from model.files import sync
-from model.inference import ENCODER_FILE, UserEncoder, load_encoder
+from model.inference.encoder import UserEncoder
+from model.inference.loading import ENCODER_FILE, load_encoder
 from model.opal import OpalEncoder, Stage
 from model.refit import Refit
 from model.run import (

@@ -15,7 +15,7 @@ from typing_extensions import TypedDict
 from index.bundle import Bundle
 from index.merging import Candidates
 from model.arrays import Floats, Rows
-from model.inference import Interests
+from model.inference.encoder import Interests
 from service.answers import Reason
 
 DECIMALS = 6

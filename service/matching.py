@@ -16,7 +16,7 @@ from index.quota import largest_remainder
 from index.retrieval import Wish, retrieve_together, similar_items
 from index.withheld import Withheld
 from model.arrays import Floats, Mask, Rows
-from model.inference import Interests
+from model.inference.encoder import Interests
 from service.answers import InterestsAnswer, InterestVector, SimilarAnswer, SimilarItem
 from service.explaining import DECIMALS, Explainer, item_fields
 from service.query import Query

@@ -106,7 +106,10 @@ class Rival(TrainableEncoder):
         """Encode histories, none of them empty. Shape (batch, k, d), not yet of unit length."""
 
     def own_losses(
-        self, batch: RivalBatch, interests: Tensor, config: TrainingConfig  # noqa: ARG002
+        self,
+        batch: RivalBatch,  # noqa: ARG002
+        interests: Tensor,  # noqa: ARG002
+        config: TrainingConfig,  # noqa: ARG002
     ) -> dict[str, Tensor]:
         """Return what the model learns by besides, weighted, by name.
 
@@ -134,7 +137,10 @@ class Rival(TrainableEncoder):
         return self._sized(self.encode(PaddedHistories(vectors, is_item, ages)))
 
     def losses(
-        self, batch: TrainingBatch, stage: Stage, config: TrainingConfig  # noqa: ARG002
+        self,
+        batch: TrainingBatch,
+        stage: Stage,  # noqa: ARG002
+        config: TrainingConfig,
     ) -> dict[str, Tensor]:
         """See ``TrainableEncoder.losses``."""
         on_device = self._on_device(batch)

@@ -93,7 +93,7 @@ def open_run(run_path: Path, dataset_path: Path) -> Trained:
     import numpy as np
 
     from model.dataset import Dataset
-    from model.inference import load_encoder
+    from model.inference.loading import load_encoder
     from model.run import read_run
 
     run, dataset = read_run(run_path), Dataset.open(dataset_path)

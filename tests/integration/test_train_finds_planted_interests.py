@@ -30,7 +30,7 @@ import torch
 from model.config import TrainingConfig
 from model.dataset import Dataset, prepare
 from model.fit import fit
-from model.inference import load_encoder
+from model.inference.loading import load_encoder
 from model.run import read_run
 from tests.planted import PlantedLog, chance_of, normalised_mutual_information
 

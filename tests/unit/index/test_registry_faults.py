@@ -20,7 +20,7 @@ from index.registry import Registry
 from index.tensor_files import write_tensors
 from model.arrays import Floats
 from model.errors import BundleError
-from model.inference import ENCODER_FILE
+from model.inference.loading import ENCODER_FILE
 from model.run import write_encoder
 from tests.bundles import build_small_bundle, item_id, write_run
 

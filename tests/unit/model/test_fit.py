@@ -17,7 +17,7 @@ from model.config import TrainingConfig
 from model.dataset import Dataset, prepare
 from model.errors import InputError
 from model.fit import evaluate_run, fit
-from model.inference import load_encoder
+from model.inference.loading import load_encoder
 from model.learner import Learner
 from model.run import claim, read_run
 from model.training import STAGES, Training

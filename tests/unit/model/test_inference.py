@@ -12,7 +12,8 @@ from safetensors.numpy import load_file, save_file
 
 from model.errors import InputError
 from model.fit import export_encoder
-from model.inference import OpalInferenceEncoder, load_encoder
+from model.inference.loading import load_encoder
+from model.inference.opal import OpalInferenceEncoder
 from model.opal import OpalEncoder, Stage
 from model.run import write_encoder
 from tests.bundles import clustered_vectors, write_random_encoder
@@ -369,7 +370,7 @@ def test_a_truncated_encoder_is_named(pair: Pair, tmp_path: Path, size: int) -> 
     path = tmp_path / "encoder.safetensors"
     path.write_bytes(path.read_bytes()[:size])
 
-    with pytest.raises(InputError, match=r"encoder\.safetensors: not an OPAL encoder"):
+    with pytest.raises(InputError, match=r"encoder\.safetensors: not an encoder"):
         load_encoder(path)
 
 
@@ -392,7 +393,7 @@ def test_tensors_that_are_no_encoder_are_named(
     table = np.eye(3, dtype=np.float32)
     save_file({"item_embedding": table, "hyper_category": table}, path, metadata=metadata)
 
-    with pytest.raises(InputError, match="not an OPAL encoder"):
+    with pytest.raises(InputError, match="not an encoder"):
         load_encoder(path)
 
 
@@ -422,5 +423,5 @@ def test_a_value_that_nothing_can_be_encoded_with_is_named(
     random_encoder(tmp_path, "hard", {})
     write_encoder(path, load_file(path), {**PAPER_HARD, name: value})
 
-    with pytest.raises(InputError, match=rf"not an OPAL encoder \({name} is {value!r}, expected"):
+    with pytest.raises(InputError, match=rf"not an encoder \({name} is {value!r}, expected"):
         load_encoder(path)

@@ -8,11 +8,11 @@ import torch
 
 from model.config import LossWeights, Recipe, TrainingConfig
 from model.dataset import Dataset
-from model.histories import BatchSampler, TrainingBatch
+from model.histories import PADDING, BatchSampler, TrainingBatch
 from model.losses import hard_assignment, orthogonality_loss, uniformity_loss, unique_loss
 from model.negatives import EvenNegatives
 from model.objective import total_loss, training_losses
-from model.opal import PADDING, EncodedHistories, OpalEncoder, Stage
+from model.opal import EncodedHistories, OpalEncoder, Stage
 from model.recipe import new_encoder, new_sampler
 
 STAGES: tuple[Stage, Stage] = ("soft", "hard")

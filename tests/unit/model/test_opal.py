@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from model.opal import PADDING, OpalEncoder, Stage, normalize
+from model.histories import PADDING
+from model.opal import OpalEncoder, Stage, normalize
 from model.ragged import RaggedRows
 
 STAGES: tuple[Stage, Stage] = ("soft", "hard")
