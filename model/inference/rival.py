@@ -55,6 +55,11 @@ class RivalInferenceEncoder(ABC):
         return self._item_vectors
 
     @property
+    def unit_vectors(self) -> bool:
+        """See ``UserEncoder.unit_vectors``."""
+        return self._unit_vectors
+
+    @property
     def hyper_categories(self) -> Floats | None:
         """See ``UserEncoder.hyper_categories``; rivals have none."""
         return None
