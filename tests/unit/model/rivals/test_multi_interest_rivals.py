@@ -16,15 +16,16 @@ from model.dataset import Dataset, prepare
 from model.fit import evaluate_inference
 from model.histories import TrainingBatch
 from model.recipe import new_sampler
+from model.rivals.comirec_dr import ComiRecDr
 from model.rivals.comirec_sa import ComiRecSa
 from model.rivals.mind import Mind
 from model.rivals.rival import MAIN, Rival
 from tests.planted import PlantedLog
 from tests.rivals import DIM, MAX_LEN, K, exported, interests, load, new_rival, ragged
 
-RIVALS: list[type[Rival]] = [ComiRecSa, Mind]
+RIVALS: list[type[Rival]] = [ComiRecSa, Mind, ComiRecDr]
 # Whose encoding depends on how long ago an interaction was, besides on the order.
-KNOW_AGE: list[type[Rival]] = [ComiRecSa, Mind]
+KNOW_AGE: list[type[Rival]] = [ComiRecSa, Mind, ComiRecDr]
 
 every_rival = pytest.mark.parametrize("cls", RIVALS, ids=lambda cls: cls.name)
 sizes = pytest.mark.parametrize("unit_vectors", [True, False], ids=["unit", "free"])
