@@ -101,7 +101,7 @@ def test_a_rivals_bundle_is_served(
     np.testing.assert_allclose(
         [each["score"] for each in similar], cosines[nearest], rtol=1e-4, atol=1e-5
     )
-    assert model in str(listed)
+    assert [each["model"] for each in listed["bundles"]] == [model]
 
 
 @pytest.mark.parametrize("recipe", ["default", "paper"])

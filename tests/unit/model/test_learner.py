@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from model import recipe
+from model import opal, recipe
 from model.config import TrainingConfig
 from model.dataset import Dataset
 from model.encoder import Stage
