@@ -19,11 +19,12 @@ from model.recipe import new_sampler
 from model.rivals.comirec_dr import ComiRecDr
 from model.rivals.comirec_sa import ComiRecSa
 from model.rivals.mind import Mind
+from model.rivals.octopus import Octopus
 from model.rivals.rival import MAIN, Rival
 from tests.planted import PlantedLog
 from tests.rivals import DIM, MAX_LEN, K, exported, interests, load, new_rival, ragged
 
-RIVALS: list[type[Rival]] = [ComiRecSa, Mind, ComiRecDr]
+RIVALS: list[type[Rival]] = [ComiRecSa, Mind, ComiRecDr, Octopus]
 # Whose encoding depends on how long ago an interaction was, besides on the order.
 KNOW_AGE: list[type[Rival]] = [ComiRecSa, Mind, ComiRecDr]
 
