@@ -133,10 +133,17 @@ def test_the_default_recipe_is_the_same_for_all_models(model: str) -> None:
 def test_a_rivals_paper_recipe_has_none_of_the_default_recipes_improvements(model: str) -> None:
     config = TrainingConfig.for_recipe("paper", model=model)
 
-    assert (config.start, config.negatives, config.unit_vectors) == ("random", "even", False)
+    assert (config.start, config.unit_vectors) == ("random", False)
     assert config.positives != "horizon"
     assert (config.temperature, config.learn_temperature) == (1.0, False)
     assert (config.history_dropout, config.averaging) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("model", ["octopus", "mind", "comirec-dr", "comirec-sa"])
+def test_comirecs_negatives_are_ten_for_each_sequence(model: str) -> None:
+    config = TrainingConfig.for_recipe("paper", model=model)
+
+    assert config.n_negatives == 10 * config.batch_size
 
 
 @pytest.mark.parametrize("model", sorted(PAPER_RECIPES))
