@@ -69,7 +69,7 @@ def load(tensors: Tensors, settings: dict[str, Any]) -> CmiInferenceEncoder:
     """
     common = read_common(tensors, settings)
     dim = common.item_vectors.shape[1]
-    temperature = settings.get("temperature")
+    temperature: Any = settings.get("temperature")
     if type(temperature) not in (int, float) or not 0 < temperature < math.inf:
         raise ValueError(f"temperature is {temperature!r}, expected a number above 0")
     return CmiInferenceEncoder(

@@ -73,11 +73,12 @@ class DssRecInferenceEncoder(RivalInferenceEncoder):
         clusters = softmax(self._state_norm(states) @ self._to_prototypes, axis=1)
         positions = self._positions[-len(vectors) :]
         keys = self._key_norm(states + positions)
-        keys = keys + np.maximum(keys @ self._to_key + self._key_bias, 0)
+        keys += np.maximum(keys @ self._to_key + self._key_bias, 0)
         query = self._query_norm(states[-1] + positions[-1] + self._query_bias)
         attention = softmax(keys @ query * self._scale, axis=0)
-        sums = (clusters * attention[:, np.newaxis]).T @ states
-        return Encoded(self._intention_norm(sums + self._history_bias), clusters)
+        weights: Floats = clusters * attention[:, np.newaxis]
+        sums: Floats = weights.T @ states + self._history_bias
+        return Encoded(self._intention_norm(sums), clusters)
 
 
 def load(tensors: Tensors, settings: dict[str, Any]) -> DssRecInferenceEncoder:

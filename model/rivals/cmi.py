@@ -5,7 +5,7 @@ history; one general interest, by a GRU over all of it, is added to each categor
 leaves open follows the authors' program (github.com/libeibei95/CMI).
 """
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -15,11 +15,13 @@ from torch.nn import functional
 from model.arrays import Floats
 from model.config import TrainingConfig
 from model.cooccurrence import cluster_directions
-from model.encoder import normalize
+from model.device import mixed_precision
+from model.encoder import Stage, normalize
+from model.histories import TrainingBatch
 from model.losses import orthogonality_loss, uniformity_loss
 from model.ragged import last_states
 from model.rivals.gru4rec import gru_tensors
-from model.rivals.rival import PaddedHistories, Rival, RivalBatch, pad
+from model.rivals.rival import PaddedHistories, Rival, pad
 
 ASSIGNMENT_TEMPERATURE = 0.1
 CONTRAST_TEMPERATURE = 0.1
@@ -36,18 +38,26 @@ class Cmi(Rival):
     """z_j = norm(Σ_t a_tj e_t) + norm(g), a_t = softmax_j(e_t · c_j / τ), g from a GRU.
 
     Args:
+        halves_predict: The augmentations predict, as in the authors' program, and not the whole
+            history; a recipe that drops a part of each history already has no need of it.
         sizes: See ``Rival``.
     """
 
     name: ClassVar[str] = "cmi"
     draws_at_random: ClassVar[bool] = True
 
-    def __init__(self, **sizes: Any) -> None:
+    def __init__(self, *, halves_predict: bool = False, **sizes: Any) -> None:
         super().__init__(**sizes)
+        self.halves_predict = halves_predict
         self.category_table = nn.Parameter(torch.empty(self.n_interests, self.dim))
         nn.init.orthogonal_(self.category_table)
         self.gru = nn.GRU(self.dim, self.dim, bias=False)
         self.head = nn.Linear(self.dim, self.dim)
+
+    @classmethod
+    def from_config(cls, config: TrainingConfig, **sizes: Any) -> Self:
+        """See ``TrainableEncoder.from_config``."""
+        return super().from_config(config, halves_predict=config.recipe == "paper", **sizes)
 
     @torch.no_grad()
     def start_from(self, item_vectors: Floats, random: np.random.Generator) -> None:
@@ -80,23 +90,32 @@ class Cmi(Rival):
         general = normalize(functional.relu(self.head(states)).float())
         return torch.empty_like(general).index_copy(0, order, general)
 
-    def own_losses(
+    def losses(
         self,
-        batch: RivalBatch,
-        interests: Tensor,  # noqa: ARG002
+        batch: TrainingBatch,
+        stage: Stage,  # noqa: ARG002
         config: TrainingConfig,  # noqa: ARG002
     ) -> dict[str, Tensor]:
-        """See ``Rival.own_losses``: contrast of two augmentations, and the regularisation."""
-        n_users = len(batch.histories.is_item)
-        both = self.encode(two_halves(batch.histories))
-        first, second = both[:n_users], both[n_users:]
-        assignment = self._assignment(batch.histories).flatten(0, 1)
-        occurrences = batch.histories.is_item.flatten().to(assignment.dtype)
+        """See ``TrainableEncoder.losses``."""
+        self.train()
+        on_device = self._on_device(batch)
+        whole = on_device.histories
+        halves = self._sized_interests(two_halves(whole))
+        first, second = halves.chunk(2)
+        predicting = [first, second] if self.halves_predict else [self._sized_interests(whole)]
+        predictions = [self.prediction_loss(on_device, interests) for interests in predicting]
+        assignment = self._assignment(whole).flatten(0, 1)
+        occurrences = whole.is_item.flatten().to(assignment.dtype)
         return {
+            "prediction": torch.stack(predictions).mean(),
             "contrast": CONTRAST_WEIGHT * contrast_loss(first, second),
             "orthogonality": ORTHOGONALITY_WEIGHT * orthogonality_loss(self.hyper_categories()),
             "uniformity": UNIFORMITY_WEIGHT * uniformity_loss(assignment, occurrences),
         }
+
+    def _sized_interests(self, histories: PaddedHistories) -> Tensor:
+        with mixed_precision(self.item_table.device):
+            return self._sized(self.encode(histories).float())
 
     def own_tensors(self) -> dict[str, Tensor]:
         """See ``Rival.own_tensors``."""
@@ -131,7 +150,10 @@ def two_halves(histories: PaddedHistories) -> PaddedHistories:
     chosen = torch.stack((is_item & (in_first | is_whole), is_item & (~in_first | is_whole)))
     places = chosen.flatten(1).nonzero()[:, 1]
     return pad(
-        vectors.flatten(0, 1), places, chosen.sum(2).flatten(), ages.flatten().index_select(0, places)
+        vectors.flatten(0, 1),
+        places,
+        chosen.sum(2).flatten(),
+        ages.flatten().index_select(0, places),
     )
 
 

@@ -97,7 +97,9 @@ class DssRec(Rival):
 
     def prediction_loss(self, batch: RivalBatch, interests: Tensor) -> Tensor:
         """See ``Rival.prediction_loss``."""
-        return super().prediction_loss(next_only(batch) if self.next_item_only else batch, interests)
+        return super().prediction_loss(
+            next_only(batch) if self.next_item_only else batch, interests
+        )
 
     def own_losses(
         self,
@@ -150,7 +152,8 @@ def sequence_loss(history: Tensor, future: Tensor) -> Tensor:
     logits = first @ second.T * first.shape[1] ** -0.5
     losses = logits.logsumexp(1) - logits.diagonal()
     n_confident = max(1, int(CONFIDENT_SHARE * len(losses)))
-    return losses.topk(n_confident, largest=False).values.mean()
+    confident: Tensor = losses.topk(n_confident, largest=False).values
+    return confident.mean()
 
 
 def futures(batch: RivalBatch, max_len: int) -> PaddedHistories:

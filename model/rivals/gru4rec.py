@@ -44,6 +44,6 @@ class Gru4Rec(NextItemRival):
 
 
 def gru_tensors(gru: nn.GRU) -> dict[str, Tensor]:
-    """Return the weights of a GRU without biases by the names that ``model.inference.gru`` reads."""
+    """Return the weights of a GRU without biases by the names of ``model.inference.gru``."""
     weights = gru.state_dict()
     return {"gru.weight_ih": weights["weight_ih_l0"], "gru.weight_hh": weights["weight_hh_l0"]}
