@@ -1,9 +1,9 @@
 """Octopus: an elastic archive network, which files interactions into the channels that fit them.
 
-Liu, Lian, Yang, Chen, Xie, "Octopus: Comprehensive and Elastic User Representation for the
-Generation of Recommendation Candidates", SIGIR 2020.
+Liu et al., "Octopus: Comprehensive and Elastic User Representation for the Generation of
+Recommendation Candidates", SIGIR 2020.
 
-The paper is not openly published. What follows rests on what summaries of it say: a fixed set of
+The full text was not at hand. What follows rests on what summaries of it say: a fixed set of
 channels, orthogonal to each other, that a history activates; each active channel gives one vector,
 by attention to what it holds; channels are kept apart by a regulariser and learned to span the
 items by reconstruction; candidates of the channels compete by score, or each channel is allotted
