@@ -21,7 +21,8 @@ from model.arrays import Floats
 from model.baselines.names import YARDSTICKS
 from model.errors import InputError
 from model.files import new_folder
-from model.inference import ENCODER_FILE, OpalInferenceEncoder, load_encoder
+from model.inference.encoder import UserEncoder
+from model.inference.loading import ENCODER_FILE, load_encoder
 from model.run import Run, read_run
 
 DEFAULT_RECALL = 0.95
@@ -122,11 +123,11 @@ def _require_encoder(run: Run) -> None:
     if name in YARDSTICKS:
         raise InputError(
             f"{run.path}: a run of {name}, a yardstick, which has no encoder and cannot be served; "
-            "build from a run of opal"
+            "build from a run of opal or one of its rivals"
         )
 
 
-def _tuning_interests(encoder: OpalInferenceEncoder, run: Run) -> Floats:
+def _tuning_interests(encoder: UserEncoder, run: Run) -> Floats:
     """Encode validation users other than the probes, where there are; shape (u, k, d), float32."""
     histories = [each for each in run.histories if len(each)]
     histories = histories[N_PROBES : N_PROBES + TUNING_USERS] or histories[:TUNING_USERS]
@@ -154,7 +155,7 @@ def _describe_index(chosen: Chosen, size: int) -> dict[str, Any]:
     }
 
 
-def _manifest_content(run: Run, encoder: OpalInferenceEncoder) -> dict[str, Any]:
+def _manifest_content(run: Run, encoder: UserEncoder) -> dict[str, Any]:
     """Say what the bundle is, but for its index; ``write_manifest`` adds version, time, files."""
     trained = run.manifest
     return {

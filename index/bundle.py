@@ -24,7 +24,8 @@ from index.signing import KEY_VARIABLE, SIGNATURE_FILE, signature_of, signing_ke
 from index.tunable_index import TunableIndex
 from model.errors import BundleError, InputError
 from model.files import replace_file, sweep_staging
-from model.inference import ENCODER_FILE, OpalInferenceEncoder, load_encoder
+from model.inference.encoder import UserEncoder
+from model.inference.loading import ENCODER_FILE, load_encoder
 
 REPORT_FILE = "report.html"
 REQUIRED_FILES = (
@@ -53,7 +54,7 @@ class Bundle:
 
     path: Path
     manifest: Manifest
-    encoder: OpalInferenceEncoder
+    encoder: UserEncoder
     item_index: TunableIndex
     catalog: Catalog
 

@@ -25,7 +25,7 @@ from index.tunable_index import TunableIndex
 from model.arrays import Floats, Mask, Rows
 from model.errors import InputError
 from model.files import new_folder
-from model.inference import ENCODER_FILE, load_encoder
+from model.inference.loading import ENCODER_FILE, load_encoder
 from model.items import SIMILAR_TO, ListedId, read_items
 from model.run import write_encoder
 from model.tensor_files import map_tensors

@@ -10,7 +10,7 @@ from index.charts import make_charts, make_recall_chart
 from index.implementations import implementation_of
 from index.probes import Probes
 from model.arrays import Rows
-from model.inference import OpalInferenceEncoder
+from model.inference.encoder import UserEncoder
 from model.run import Run
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -19,9 +19,7 @@ EXAMPLES = 5
 SHOWN = 10
 
 
-def render_report(
-    run: Run, encoder: OpalInferenceEncoder, probes: Probes, content: dict[str, Any]
-) -> str:
+def render_report(run: Run, encoder: UserEncoder, probes: Probes, content: dict[str, Any]) -> str:
     """Render the report.
 
     Args:
@@ -53,6 +51,7 @@ def render_report(
         charts=make_charts(run.manifest.get("curve", [])),
         operating_points=_operating_points(content["index"]),
         recall_chart=make_recall_chart(content["index"]["curve"], content["index"]["parameters"]),
+        n_interests=encoder.n_interests,
         hyper_categories=_hyper_categories(run, encoder, titles),
         examples=[
             _example(probes, number, encoder, titles)
@@ -115,10 +114,10 @@ def _metric_rows(models: list[dict[str, dict[str, float]]]) -> list[tuple[str, l
     return [(name, [shown(column.get(name, "–")) for column in columns]) for name in names]
 
 
-def _hyper_categories(
-    run: Run, encoder: OpalInferenceEncoder, titles: list[str]
-) -> list[dict[str, Any]]:
-    """Describe every hyper-category by its items."""
+def _hyper_categories(run: Run, encoder: UserEncoder, titles: list[str]) -> list[dict[str, Any]]:
+    """Describe every hyper-category by its items; [] where the model has none."""
+    if encoder.hyper_categories is None:
+        return []
     closeness = encoder.item_vectors @ encoder.hyper_categories.T
     belongs_to = closeness.argmax(axis=1)
     interactions = run.items["interactions"].fill_null(0).to_numpy().astype(np.float64)
@@ -138,7 +137,7 @@ def _hyper_categories(
 
 
 def _example(
-    probes: Probes, number: int, encoder: OpalInferenceEncoder, titles: list[str]
+    probes: Probes, number: int, encoder: UserEncoder, titles: list[str]
 ) -> dict[str, Any]:
     """Describe one probe by titles."""
     history: Rows = probes.history(number)

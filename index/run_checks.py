@@ -10,7 +10,7 @@ import polars as pl
 
 from index.catalog import ITEM_COLUMNS
 from model.errors import InputError
-from model.inference import OpalInferenceEncoder
+from model.inference.encoder import UserEncoder
 from model.items import ITEM_SCHEMA
 from model.run import HISTORIES_FILE, ITEMS_FILE, RUN_FILE, Run
 
@@ -18,10 +18,10 @@ FIELDS = {"model": str, "stage": str, "hyper_parameters": dict, "metrics": dict,
 NAMES: dict[Any, str] = {str: "text", dict: "an object", list: "a list"}
 COLUMN_TYPES = {**ITEM_SCHEMA, "interactions": pl.Int64()}
 LARGEST = 1e6
-"""Of a number in an item vector; trained ones are of unit length."""
+"""Of a number in an item vector; trained ones are of unit length, or not far from it."""
 
 
-def check_run(run: Run, encoder: OpalInferenceEncoder) -> None:
+def check_run(run: Run, encoder: UserEncoder) -> None:
     """Check a run before anything is built from it.
 
     Raises:
@@ -73,12 +73,12 @@ def _require_kind(path: Path, field: str, value: Any, kind: type | UnionType) ->
         raise InputError(f"{path}: {field} is {value!r}, expected {name}; train again")
 
 
-def _check_vectors(run: Run, encoder: OpalInferenceEncoder) -> None:
+def _check_vectors(run: Run, encoder: UserEncoder) -> None:
     vectors = encoder.item_vectors
     if vectors.shape != (len(run.items), encoder.dim):
         raise InputError(
             f"{run.encoder_path}: item vectors have shape {vectors.shape}, expected "
-            f"{(len(run.items), encoder.dim)} ({ITEMS_FILE}, hyper-categories); train again"
+            f"{(len(run.items), encoder.dim)} ({ITEMS_FILE}, its other tensors); train again"
         )
     if len(vectors) == 0:
         raise InputError(f"{run.path}: the catalog is empty; train on a log with items")

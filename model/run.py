@@ -30,7 +30,7 @@ from safetensors.numpy import save_file
 from model.arrays import Rows
 from model.errors import InputError
 from model.files import locked, read_json_object, replace_file
-from model.inference import ENCODER_FILE
+from model.inference.loading import ENCODER_FILE
 
 FORMAT_VERSION = 1
 RUN_FILE = "run.json"
@@ -217,7 +217,7 @@ def write_run_manifest(path: Path, manifest: dict[str, Any]) -> None:
 def write_encoder(
     path: Path, tensors: dict[str, NDArray[np.float32]], config: dict[str, Any]
 ) -> None:
-    """Write the encoder's file, which describes itself (see ``model.inference.load_encoder``).
+    """Write the encoder's file, which describes itself (see ``model.inference.loading``).
 
     Args:
         path: The file.

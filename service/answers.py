@@ -176,12 +176,16 @@ class InterestVector(TypedDict):
     weight: Weight
     interactions: Interactions
     vector: Annotated[
-        list[float], Field(description="Unit length, d numbers", examples=[[0.12, -0.05, 0.99]])
+        list[float],
+        Field(
+            description="d numbers; of unit length where the model's vectors are, as those of OPAL",
+            examples=[[0.12, -0.05, 0.99]],
+        ),
     ]
 
 
 class InterestsAnswer(TypedDict):
-    """The user as k vectors; with nothing known, the model's hyper-categories at weight 0."""
+    """The user as k vectors; with nothing known, at weight 0, OPAL's are the hyper-categories."""
 
     bundle_version: BundleVersion
     unknown_items: UnknownItems
@@ -196,7 +200,8 @@ class SimilarItem(TypedDict):
     score: Annotated[
         float,
         Field(
-            description="Cosine similarity; of a cold item the less, the vaguer it is known",
+            description="Cosine similarity; of a cold item the less, the vaguer it is known, where "
+            "the model's vectors are of unit length, as those of OPAL",
             examples=[0.93],
         ),
     ]
@@ -225,6 +230,7 @@ class BundleState(TypedDict):
     created: Annotated[
         str | None, Field(description="When it was built", examples=["2026-11-23T22:45:01+00:00"])
     ]
+    model: Annotated[str | None, Field(description="Which model it holds", examples=["opal"])]
     items: Annotated[int | None, Field(description="Catalog size", examples=[1682])]
     index: Annotated[str | None, Field(description="Kind of index", examples=["flat"])]
     metrics: Annotated[

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from index.bundle import Bundle
 from index.merging import Candidates
-from model.inference import Interests
+from model.inference.encoder import Interests
 from service.answers import Reason
 from service.explaining import DECIMALS, Strongest
 

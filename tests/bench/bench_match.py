@@ -24,7 +24,7 @@ from tests.bench.measuring import (
 
 if TYPE_CHECKING:
     from index.bundle import Bundle
-    from model.inference import UserEncoder
+    from model.inference.encoder import UserEncoder
     from tests.bench.plain_match import PlainMatcher
     from tests.bench.synthetic import Rows
 

@@ -22,7 +22,7 @@ from torch.nn.utils.rnn import pack_sequence
 from index.catalog import Catalog
 from index.manifest import MANIFEST_FILE
 from model.arrays import Floats, Rows
-from model.inference import ENCODER_FILE
+from model.inference.loading import ENCODER_FILE
 
 DECIMALS = 6
 

@@ -15,8 +15,9 @@ from safetensors import safe_open
 from torch import Tensor
 
 from index.catalog import Catalog
-from model.inference import ENCODER_FILE
-from model.opal import PADDING, OpalEncoder
+from model.histories import PADDING
+from model.inference.loading import ENCODER_FILE
+from model.opal import OpalEncoder
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from model.errors import InputError
 from model.histories import (
     MAX_POSITIVES,
+    PADDING,
     BatchSampler,
     TrainingBatch,
     pad_histories,
@@ -18,7 +19,6 @@ from model.histories import (
     sorting_order,
 )
 from model.negatives import EvenNegatives, NegativeSampler, PopularNegatives
-from model.opal import PADDING
 
 ranges = st.lists(st.tuples(st.integers(0, 20), st.integers(0, 6)), max_size=12)
 

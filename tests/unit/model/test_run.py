@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from model.errors import InputError
-from model.inference import load_encoder
+from model.inference.loading import load_encoder
 from model.items import ITEM_SCHEMA
 from model.run import (
     CHECKPOINTS,

@@ -1,71 +1,21 @@
-"""The user encoder without torch: history in, k interests out, in NumPy.
-
-The service and ``index build`` encode with this module, so that no worker loads torch and no
-training code. It reads what ``model.run`` writes (``encoder.safetensors``) and gives the same
-interests as ``model.opal`` to within float32 rounding (tested).
+"""OPAL's encoder without torch: the interests of ``model.opal`` to within float32 rounding.
 
 Histories are encoded together, for speed, by operations whose shapes and order depend on each
 history alone. A result is therefore the same to the last bit whatever else is in the batch.
 """
 
-import json
 import math
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import numpy as np
 
 from model.arrays import Floats, Rows
-from model.errors import InputError
 from model.evolution import EvolutionNetwork
-from model.tensor_files import DAMAGE, Tensors, map_tensors
-
-ENCODER_FILE = "encoder.safetensors"
+from model.inference.encoder import Interests
+from model.tensor_files import Tensors
 
 _LEAST_SQUARE = np.float32(1e-24)  # what is shorter than 1e-12 has no direction
-
-
-class Interests(NamedTuple):
-    """The k interests of one user.
-
-    Attributes:
-        vectors: Unit-length interests z_j. Shape (k, d), float32.
-        weights: Share of the history that each interest holds, w_j. Shape (k,), float32.
-        counts: Interactions whose hyper-category is j (hard assignment). Shape (k,), int64.
-        assignment: Soft assignment a_tj of each interaction used. Shape (length, k), float32.
-    """
-
-    vectors: Floats
-    weights: Floats
-    counts: Rows
-    assignment: Floats
-
-
-class UserEncoder(Protocol):
-    """What the index and the service need of a trained encoder, whatever its kind."""
-
-    @property
-    def item_vectors(self) -> Floats:
-        """Vectors to index, row = item row. Shape (n_items, d), float32."""
-
-    @property
-    def n_interests(self) -> int:
-        """k, the number of interests per user."""
-
-    @property
-    def dim(self) -> int:
-        """d, the length of an interest and of an item vector."""
-
-    @property
-    def max_len(self) -> int:
-        """L, how many of the last interactions are used; earlier ones are ignored."""
-
-    def encode(self, history: Rows) -> Interests:
-        """Encode one history (item rows, oldest first; shape (length,), int64)."""
-
-    def encode_batch(self, histories: Sequence[Rows]) -> list[Interests]:
-        """Encode histories together: to the last bit what ``encode`` gives for each of them."""
 
 
 class OpalInferenceEncoder:
@@ -109,6 +59,11 @@ class OpalInferenceEncoder:
     def item_vectors(self) -> Floats:
         """See ``UserEncoder.item_vectors``."""
         return self._item_vectors
+
+    @property
+    def unit_vectors(self) -> bool:
+        """See ``UserEncoder.unit_vectors``."""
+        return True
 
     @property
     def hyper_categories(self) -> Floats:
@@ -267,32 +222,30 @@ class _Parts:
         return result
 
 
-def load_encoder(path: Path) -> OpalInferenceEncoder:
-    """Load ``encoder.safetensors``, wherever a run or a bundle keeps it; tensors are mapped.
+def load(tensors: Tensors, settings: dict[str, Any]) -> OpalInferenceEncoder:
+    """Make the encoder of what ``model.opal`` exports.
+
+    Args:
+        tensors: By name, as in the file.
+        settings: What else determines the encoder.
 
     Raises:
-        InputError: The file is missing, damaged, or not an encoder.
+        ValueError: A tensor or a setting is one that nothing can be encoded with.
+        KeyError: One is missing.
     """
-    try:
-        tensors, metadata = map_tensors(path)
-        config: dict[str, Any] = json.loads(metadata["encoder"])
-        _check_config(config)
-        is_hard = config["stage"] == "hard"
-        _check_shapes(tensors, is_hard=is_hard)
-        return OpalInferenceEncoder(
-            item_vectors=tensors["item_embedding"],
-            hyper_categories=tensors["hyper_category"],
-            temperature=config["temperature"],
-            max_len=config["max_len"],
-            network=_network(tensors) if is_hard else None,
-            **{
-                name: config[name] for name in ("recency", "sharing", "evolution") if name in config
-            },
-        )
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; is this a run or a bundle?") from None
-    except DAMAGE as error:
-        raise InputError(f"{path}: not an OPAL encoder ({error})") from error
+    _check_settings(settings)
+    is_hard = settings["stage"] == "hard"
+    _check_shapes(tensors, is_hard=is_hard)
+    return OpalInferenceEncoder(
+        item_vectors=tensors["item_embedding"],
+        hyper_categories=tensors["hyper_category"],
+        temperature=settings["temperature"],
+        max_len=settings["max_len"],
+        network=_network(tensors) if is_hard else None,
+        **{
+            name: settings[name] for name in ("recency", "sharing", "evolution") if name in settings
+        },
+    )
 
 
 def _network(tensors: Tensors) -> EvolutionNetwork:
@@ -304,20 +257,20 @@ def _network(tensors: Tensors) -> EvolutionNetwork:
     )
 
 
-def _check_config(config: dict[str, Any]) -> None:
+def _check_settings(settings: dict[str, Any]) -> None:
     """Raise ValueError for a value that nothing can be encoded with."""
-    stage, max_len, temperature = config["stage"], config["max_len"], config["temperature"]
+    stage, max_len, temperature = settings["stage"], settings["max_len"], settings["temperature"]
     if stage not in ("soft", "hard"):
         raise ValueError(f"stage is {stage!r}, expected soft or hard")
     if type(max_len) is not int or max_len < 1:
         raise ValueError(f"max_len is {max_len!r}, expected a whole number from 1")
     if type(temperature) not in (int, float) or not 0 < temperature < math.inf:
         raise ValueError(f"temperature is {temperature!r}, expected a number above 0")
-    recency = config.get("recency", 0.0)
+    recency = settings.get("recency", 0.0)
     if type(recency) not in (int, float) or not math.isfinite(recency):
         raise ValueError(f"recency is {recency!r}, expected a finite number")
     for name in ("sharing", "evolution"):
-        share = config.get(name, 0.0)
+        share = settings.get(name, 0.0)
         if type(share) not in (int, float) or not 0 <= share <= 1:
             raise ValueError(f"{name} is {share!r}, expected a number from 0 to 1")
 

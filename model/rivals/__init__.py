@@ -1,0 +1,1 @@
+"""Models that OPAL is compared with, each trained, measured and served the way OPAL is."""

@@ -1,0 +1,262 @@
+"""What all rivals share: how a batch becomes padded histories, and the loss of the next items.
+
+A rival's own module says how a history becomes k vectors, and what it learns by besides.
+"""
+
+from abc import abstractmethod
+from typing import Any, ClassVar, NamedTuple, Self
+
+import torch
+from torch import Tensor
+
+from model.arrays import Floats, Rows
+from model.config import TrainingConfig
+from model.device import mixed_precision
+from model.encoder import Exported, Stage, TrainableEncoder
+from model.histories import PADDING, TrainingBatch
+
+MAIN: Stage = "main"
+"""The only stage of a model that is trained in one go."""
+
+
+class PaddedHistories(NamedTuple):
+    """Histories laid into one array, the oldest interaction first, padding on the right.
+
+    Attributes:
+        vectors: e of each interaction, 0 where there is none. Shape (batch, length, d), float32.
+        is_item: Where there is an interaction. Shape (batch, length), bool.
+        ages: 0 for the newest interaction of a user, then 1, 2, …; 0 where there is none. In
+            training, interactions that were dropped count. Shape (batch, length), int64.
+    """
+
+    vectors: Tensor
+    is_item: Tensor
+    ages: Tensor
+
+
+class RivalBatch(NamedTuple):
+    """A training batch as tensors; see ``TrainingBatch``.
+
+    Attributes:
+        histories: Shape (B, length, d) and so on.
+        positives: Vectors of the positives, user after user, in the order of time.
+            Shape (P, d), float32.
+        owners: The user of each positive, ascending. Shape (P,), int64.
+        negatives: Shape (N, d), float32.
+        log_weights: Of the negatives; None: 0. Shape (N,), float32.
+        own_future: User and negative of each negative in that user's future. Shape (2, n), int64.
+    """
+
+    histories: PaddedHistories
+    positives: Tensor
+    owners: Tensor
+    negatives: Tensor
+    log_weights: Tensor | None
+    own_future: Tensor
+
+
+class Rival(TrainableEncoder):
+    """A model with a table of items and one stage of training.
+
+    Args:
+        n_items: Items in the catalog.
+        n_interests: k; a model with a single vector has no use for it.
+        dim: d.
+        max_len: L in training; no history is longer, and no age is L or more.
+        temperature: τ of scores.
+        learn_temperature: Learn τ of scores.
+        unit_vectors: See ``TrainableEncoder``.
+        sparse_gradients: See ``TrainableEncoder``.
+
+    Attributes:
+        name: As in ``train --model``; ``encoder.safetensors`` says it too.
+        has_interests: False for a model with a single vector.
+    """
+
+    stages: ClassVar[tuple[Stage, ...]] = (MAIN,)
+    name: ClassVar[str]
+    has_interests: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        *,
+        n_items: int,
+        n_interests: int,
+        dim: int,
+        max_len: int,
+        temperature: float,
+        learn_temperature: bool,
+        unit_vectors: bool,
+        sparse_gradients: bool,
+    ) -> None:
+        super().__init__(
+            n_items=n_items,
+            dim=dim,
+            temperature=temperature,
+            learn_temperature=learn_temperature,
+            unit_vectors=unit_vectors,
+            sparse_gradients=sparse_gradients,
+        )
+        self.n_interests = n_interests if self.has_interests else 1
+        self.dim = dim
+        self.max_len = max_len
+
+    @classmethod
+    def from_config(
+        cls,
+        config: TrainingConfig,
+        *,
+        n_items: int,
+        n_interests: int,
+        max_len: int,
+        sparse_gradients: bool,
+        **own: Any,
+    ) -> Self:
+        """See ``TrainableEncoder.from_config``; ``own``: what the model's class takes besides."""
+        return cls(
+            **own,
+            n_items=n_items,
+            n_interests=n_interests,
+            dim=config.dim,
+            max_len=max_len,
+            temperature=config.temperature,
+            learn_temperature=config.learn_temperature,
+            unit_vectors=config.unit_vectors,
+            sparse_gradients=sparse_gradients,
+        )
+
+    @abstractmethod
+    def encode(self, histories: PaddedHistories) -> Tensor:
+        """Encode histories, none of them empty. Shape (batch, k, d), not yet of unit length."""
+
+    def own_losses(
+        self,
+        batch: RivalBatch,  # noqa: ARG002
+        interests: Tensor,  # noqa: ARG002
+        config: TrainingConfig,  # noqa: ARG002
+    ) -> dict[str, Tensor]:
+        """Return what the model learns by besides, weighted, by name.
+
+        Args:
+            batch: The batch.
+            interests: z of its histories, as ``prediction_loss`` gets them. Shape (B, k, d).
+            config: How training is set.
+        """
+        return {}
+
+    @abstractmethod
+    def own_tensors(self) -> dict[str, Tensor]:
+        """Return the weights that serving needs besides the items' vectors, by name."""
+
+    def own_settings(self) -> dict[str, object]:
+        """Return what else serving needs, as JSON types."""
+        return {}
+
+    def interests(self, histories: Tensor, stage: Stage) -> Tensor:  # noqa: ARG002
+        """See ``TrainableEncoder.interests``; without dropout, as it is served."""
+        self.eval()
+        is_item = histories != PADDING
+        vectors = histories.new_zeros((*histories.shape, self.dim), dtype=self.item_table.dtype)
+        vectors[is_item] = self.embed(histories[is_item])
+        ages = (is_item.flip(1).cumsum(1).flip(1) - 1).clamp(min=0)
+        return self._sized(self.encode(PaddedHistories(vectors, is_item, ages)))
+
+    def losses(
+        self,
+        batch: TrainingBatch,
+        stage: Stage,  # noqa: ARG002
+        config: TrainingConfig,
+    ) -> dict[str, Tensor]:
+        """See ``TrainableEncoder.losses``; with dropout."""
+        self.train()
+        on_device = self._on_device(batch)
+        with mixed_precision(self.item_table.device):
+            interests = self._sized(self.encode(on_device.histories).float())
+        prediction = self.prediction_loss(on_device, interests)
+        return {"prediction": prediction, **self.own_losses(on_device, interests, config)}
+
+    def prediction_loss(self, batch: RivalBatch, interests: Tensor) -> Tensor:
+        """−log softmax of each positive, by the interest that fits it best.
+
+        That interest alone, chosen by the positive, scores the positive and what it competes with:
+        the user's other positives and the negatives (ComiRec, arXiv 2005.09347, eq. 7 and 8; MIND,
+        arXiv 1904.08030, label-aware attention with p → ∞). Positives of a user are equal: the
+        mean over them counts once for each user, as in ``model.losses.future_item_loss``.
+
+        Returns:
+            The mean over the batch, a scalar.
+        """
+        n_users, k, _ = interests.shape
+        owners, temperature = batch.owners, self.score_temperature
+        scores = (interests.flatten(0, 1) @ batch.negatives.T).view(n_users, k, -1) / temperature
+        if batch.log_weights is not None:
+            scores = scores + batch.log_weights
+        users, negatives = batch.own_future
+        barred = scores.new_zeros((n_users, scores.shape[2]))
+        barred[users, negatives] = -torch.inf
+        scores = scores + barred.unsqueeze(1)
+        # Of every positive with each interest of its user. Shape (P, k)
+        own = (interests[owners] * batch.positives.unsqueeze(1)).sum(-1) / temperature
+        highest = scores.detach().amax(2)
+        by_user = owners.unsqueeze(1).expand_as(own)
+        highest = highest.scatter_reduce(0, by_user, own.detach(), "amax")
+        total = (scores - highest.unsqueeze(2)).exp().sum(2)
+        total = total.index_add(0, owners, (own - highest[owners]).exp())
+        chosen = own.detach().argmax(1, keepdim=True)
+        log_total = (total.log() + highest)[owners].gather(1, chosen)[:, 0]
+        return mean_over_users(log_total - own.gather(1, chosen)[:, 0], owners, n_users)
+
+    def exported(self, stage: Stage) -> Exported:  # noqa: ARG002
+        """See ``TrainableEncoder.exported``."""
+        tensors = {"item_embedding": self.item_embeddings(), **self.own_tensors()}
+        settings = {"model": self.name, "unit_vectors": self.unit_vectors, **self.own_settings()}
+        arrays: dict[str, Floats] = {
+            name: tensor.detach().float().cpu().numpy() for name, tensor in tensors.items()
+        }
+        return Exported(arrays, settings)
+
+    def _on_device(self, batch: TrainingBatch) -> RivalBatch:
+        device = self.item_table.device
+
+        def tensor(array: Rows | Floats) -> Tensor:
+            return torch.from_numpy(array).to(device)
+
+        vectors = self.embed(tensor(batch.items))
+        log_weights = None if batch.log_weights is None else tensor(batch.log_weights)
+        return RivalBatch(
+            pad(vectors, tensor(batch.histories), tensor(batch.lengths), tensor(batch.ages)),
+            vectors.index_select(0, tensor(batch.positives)),
+            tensor(batch.owners),
+            vectors.index_select(0, tensor(batch.negatives)),
+            log_weights,
+            tensor(batch.own_future),
+        )
+
+
+def pad(vectors: Tensor, rows: Tensor, lengths: Tensor, ages: Tensor) -> PaddedHistories:
+    """Lay ragged histories into one array.
+
+    Args:
+        vectors: Of distinct items. Shape (U, d), float32.
+        rows: Of ``vectors``, user after user, oldest first. Shape (n,), int64.
+        lengths: Of each user. Shape (batch,), int64.
+        ages: Shape (n,), int64.
+    """
+    longest = int(lengths.max()) if len(lengths) else 0
+    is_item = torch.arange(longest, device=lengths.device) < lengths.unsqueeze(1)
+    padded = vectors.new_zeros((*is_item.shape, vectors.shape[1]))
+    padded = padded.masked_scatter(is_item.unsqueeze(2), vectors.index_select(0, rows))
+    padded_ages = ages.new_zeros(is_item.shape).masked_scatter(is_item, ages)
+    return PaddedHistories(padded, is_item, padded_ages)
+
+
+def mean_over_users(losses: Tensor, owners: Tensor, n_users: int) -> Tensor:
+    """Average losses over each user first, then over users.
+
+    Args:
+        losses: Shape (P,), float32.
+        owners: The user of each; every user has some. Shape (P,), int64.
+        n_users: B.
+    """
+    counts = torch.bincount(owners, minlength=n_users)
+    return (losses.new_zeros(n_users).index_add(0, owners, losses) / counts).mean()
