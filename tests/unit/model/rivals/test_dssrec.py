@@ -102,7 +102,7 @@ def batch_of(positives: list[list[int]]) -> RivalBatch:
 
 
 def test_a_future_lies_backwards_its_next_item_newest() -> None:
-    vectors, is_item, ages = futures(batch_of([[5, 6, 7, 8], [9], [3, 4]]), max_len=3)
+    vectors, is_item, ages = futures(batch_of([[5, 6, 7, 8], [9], [3, 4], [2]]), 3, max_len=3)
 
     assert vectors[:, :, 0].tolist() == [[7, 6, 5], [9, 0, 0], [4, 3, 0]]
     assert ages.tolist() == [[2, 1, 0], [0, 0, 0], [1, 0, 0]]
