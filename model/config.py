@@ -1,8 +1,8 @@
 """What training can be told: model size, recipe, schedule, loss weights; checked when made.
 
-A recipe is a set of values for all options that were not given. ``paper`` is what the paper
-describes and its authors ran (arXiv 2407.14741); ``default`` is the same architecture trained for
-recall (docs/recipe.md has the trials).
+A recipe is a set of values for all options that were not given. ``paper`` is what a model's own
+paper describes (``model.paper_recipes``); ``default`` is the same architecture trained for recall,
+with OPAL's values for all models (docs/recipe.md has the trials).
 """
 
 import argparse
@@ -12,11 +12,28 @@ from dataclasses import Field, asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 from model.errors import InputError
+from model.model_names import OPAL, SINGLE_VECTOR_RIVALS, TRAINABLE_MODELS
+from model.paper_recipes import PAPER_RECIPES
 
 Recipe = Literal["default", "paper"]
 
 SPARSE_INTERACTIONS = 50_000
 _K_OF_SPARSE, _K = 4, 8
+
+OPAL_ONLY = frozenset(
+    {
+        "assignment_temperature",
+        "sharing",
+        "learn_recency",
+        "evolution",
+        "learn_evolution",
+        "loss_weights",
+    }
+)
+"""Fields that say nothing of other models."""
+
+# What those of an earlier version, which do not say it, were trained with.
+_BEFORE = {"model": OPAL, "unit_vectors": True}
 
 MAX_SEED = 2**63 - 1
 MAX_VALUE = 2**31 - 1
@@ -58,20 +75,22 @@ def _option(default: Any, help_text: str, parse: Callable[[str], Any], **limits:
 class TrainingConfig:
     """Everything that determines a training besides its data; defaults are the default recipe's.
 
-    Each field is an option of ``python -m model train``, and its help text says what it is.
-    ``for_recipe`` gives another recipe's values.
+    Each field is an option of ``python -m model train``, and its help text says what it is; but
+    ``model``, which stands beside them, and the loss weights. ``for_recipe`` gives another recipe's
+    values.
 
     Raises:
         InputError: A value is out of its range; the message names the option.
     """
 
+    model: str = OPAL
     recipe: Recipe = _option(  # noqa: RUF009 - makes a field, as dataclasses.field does
         "default", "whose values the other options have", str, choices=("default", "paper")
     )
     k: int | None = _option(
         None,
-        "interests per user = number of hyper-categories; not given: 4 up to 50,000 training "
-        "interactions, 8 above",
+        "interests per user, which for OPAL is the number of hyper-categories; not given: 4 up to "
+        "50,000 training interactions, 8 above; of a model with a single vector always 1",
         int,
         least=1,
     )
@@ -86,12 +105,12 @@ class TrainingConfig:
     start: Literal["pmi", "random"] = _option(
         "pmi", "item vectors start from co-occurrence, or at random", str, choices=("pmi", "random")
     )
-    positives: Literal["horizon", "one"] = _option(
+    positives: Literal["horizon", "one", "next"] = _option(
         "horizon",
-        "what lies ahead of the cut counts as positive: all within the horizon, or one item "
-        "drawn from all of it",
+        "what lies ahead of the cut counts as positive: all within the horizon, one item drawn "
+        "from all of it, or the very next item",
         str,
-        choices=("horizon", "one"),
+        choices=("horizon", "one", "next"),
     )
     horizon: float = _option(
         0.2, "how far ahead, as a share of the user's training sequence", float, above=0.0, most=1.0
@@ -123,6 +142,9 @@ class TrainingConfig:
         0.1, "τ of scores; learned from this start by default", float, above=0.0
     )
     learn_temperature: bool = _option(True, "learn τ of scores", _switch)
+    unit_vectors: bool = _option(
+        True, "items and interests are of unit length; those of OPAL always are", _switch
+    )
     assignment_temperature: float = _option(0.05, "τ of the soft assignment", float, above=0.0)
     sharing: float = _option(
         0.25,
@@ -156,42 +178,66 @@ class TrainingConfig:
     loss_weights: LossWeights = field(default_factory=LossWeights)
 
     @classmethod
-    def for_recipe(cls, recipe: Recipe, given: Mapping[str, Any] | None = None) -> "TrainingConfig":
+    def for_recipe(
+        cls, recipe: Recipe, given: Mapping[str, Any] | None = None, *, model: str = OPAL
+    ) -> "TrainingConfig":
         """Return a recipe's values, except for the options given.
+
+        Args:
+            recipe: Its name.
+            given: Values of options by field name.
+            model: One of ``TRAINABLE_MODELS``.
 
         Raises:
             InputError: A value is out of its range.
         """
-        values = _PAPER if recipe == "paper" else {}
-        return cls(**{**values, **(given or {}), "recipe": recipe})
+        values = PAPER_RECIPES.get(model, {}) if recipe == "paper" else {}
+        return cls(**{**values, **(given or {}), "recipe": recipe, "model": model})
 
     def __post_init__(self) -> None:
         for option in fields(self):
             value = getattr(self, option.name)
             if value is not None:
                 _check(option.name, value, option.metadata)
-        if self.k is not None and self.k > self.dim:
+        if self.model not in TRAINABLE_MODELS:
+            raise InputError(
+                f"--model is {self.model}; expected one of {', '.join(TRAINABLE_MODELS)}"
+            )
+        if self.model == OPAL and not self.unit_vectors:
+            raise InputError(f"--unit-vectors is off; vectors of {OPAL} are always of unit length")
+        if self.model in SINGLE_VECTOR_RIVALS and self.k not in (None, 1):
+            raise InputError(
+                f"--k is {self.k}; {self.model} makes a single vector of a history, leave it out"
+            )
+        if self.model == OPAL and self.k is not None and self.k > self.dim:
             raise InputError(
                 f"--k is {self.k}, --dim is {self.dim}; at most dim hyper-categories can be "
                 "orthogonal"
             )
 
     def fitted_to(self, n_interactions: int) -> "TrainingConfig":
-        """Return it with what follows from the size of the data: k, where it is not given.
+        """Return it with what follows from the data and the model: k, where it is not given.
 
-        Sparse data know fewer interests apart (the paper: 4 on its sparser set, else 8).
+        Sparse data know fewer interests apart (the paper: 4 on its sparser set, else 8). It holds
+        for the rivals as well, so that all have the same number; of those with a single vector
+        k is 1.
 
         Args:
             n_interactions: Interactions of the training part.
         """
         if self.k is not None:
             return self
+        if self.model in SINGLE_VECTOR_RIVALS:
+            return replace(self, k=1)
         k = _K_OF_SPARSE if n_interactions <= SPARSE_INTERACTIONS else _K
         return replace(self, k=min(k, self.dim))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as JSON types."""
-        return asdict(self)
+        """Return it as JSON types, without what says nothing of the model."""
+        values = asdict(self)
+        if self.model != OPAL:
+            values = {name: value for name, value in values.items() if name not in OPAL_ONLY}
+        return values
 
     def differences(self, before: dict[str, Any]) -> str:
         """Name the options that are not what they were, for a message.
@@ -202,33 +248,11 @@ class TrainingConfig:
         Returns:
             Such as "--k is 4, was 8; --seed is 1, was 0"; empty where nothing differs.
         """
-        now = self.to_dict()
+        now, before = self.to_dict(), {**_BEFORE, **before}
         changed = [name for name in now if now[name] != before.get(name)]
         return "; ".join(
             f"{_name(name)} is {now[name]}, was {before.get(name)}" for name in changed
         )
-
-
-_PAPER: dict[str, Any] = {
-    "k": 8,
-    "dim": 64,
-    "max_len": 100,
-    "batch_size": 1024,
-    "start": "random",
-    "positives": "one",
-    "horizon": 1.0,
-    "min_cut": 3,
-    "history_dropout": 0.0,
-    "negatives": "even",
-    "learn_temperature": False,
-    "assignment_temperature": 0.1,
-    "sharing": 0.0,
-    "learn_recency": False,
-    "evolution": 0.5,
-    "learn_evolution": False,
-    "weight_decay": 1e-4,
-    "eval_every": 1000,
-}
 
 
 @dataclass(frozen=True)
@@ -238,7 +262,7 @@ class TrainingOption:
     Attributes:
         name: Of the field.
         parse: Text to value; raises ValueError.
-        help: What it is, and its value in each recipe.
+        help: What it is, and its value in each recipe of OPAL.
     """
 
     name: str
@@ -247,7 +271,7 @@ class TrainingOption:
 
 
 def _describe(option: Field[Any]) -> TrainingOption:
-    default, paper = option.default, _PAPER.get(option.name, option.default)
+    default, paper = option.default, PAPER_RECIPES[OPAL].get(option.name, option.default)
     values = f"default: {_text(default)}"
     if paper != default:
         values += f", paper: {_text(paper)}"

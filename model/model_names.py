@@ -1,0 +1,10 @@
+"""The trainable models' names, in a module of their own: to list them must not load torch."""
+
+OPAL = "opal"
+
+MULTI_INTEREST_RIVALS = ("octopus", "mind", "comirec-dr", "comirec-sa", "dssrec", "cmi")
+
+SINGLE_VECTOR_RIVALS = ("gru4rec", "sasrec")
+"""They make one vector of a history: k is 1."""
+
+TRAINABLE_MODELS = (OPAL, *MULTI_INTEREST_RIVALS, *SINGLE_VECTOR_RIVALS)
