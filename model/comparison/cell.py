@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from model.arrays import Floats
+from model.comparison.array_files import read_arrays
 from model.comparison.variants import Variant
 from model.config import LossWeights, Recipe, TrainingConfig
 from model.errors import InputError
 from model.files import read_json_object, replace_file
+from model.model_names import SINGLE_VECTOR_RIVALS
 
 FORMAT_VERSION = 1
 CELL_FILE = "cell.json"
@@ -47,13 +47,16 @@ def make_config(
     Raises:
         InputError: A value is out of its range.
     """
-    del model
-    return TrainingConfig.for_recipe(recipe, given).fitted_to(n_interactions)
+    if model in SINGLE_VECTOR_RIVALS:  # k is asked of all models, and these have none
+        given = {name: value for name, value in given.items() if name != "k"}
+    return TrainingConfig.for_recipe(recipe, given, model=model).fitted_to(n_interactions)
 
 
 def restore_config(options: dict[str, Any]) -> TrainingConfig:
     """Return what ``TrainingConfig.to_dict`` described."""
-    return TrainingConfig(**{**options, "loss_weights": LossWeights(**options["loss_weights"])})
+    if (weights := options.get("loss_weights")) is not None:
+        options = {**options, "loss_weights": LossWeights(**weights)}
+    return TrainingConfig(**options)
 
 
 @dataclass(frozen=True)
@@ -165,8 +168,7 @@ class Cell:
 
     def users(self) -> dict[str, Floats]:
         """Read the metrics of each user, by name. Each of shape (n_users,), float32."""
-        with np.load(self.folder / USERS_FILE) as arrays:
-            return {name: arrays[name] for name in arrays.files}
+        return read_arrays(self.folder / USERS_FILE)
 
 
 def read_seconds(folder: Path) -> dict[str, float]:

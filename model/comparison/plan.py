@@ -7,11 +7,11 @@ from typing import Any
 
 from model.baselines.names import YARDSTICKS
 from model.comparison.cell import Cell, make_config
-from model.comparison.models import MULTI_INTEREST, OURS
 from model.comparison.variants import MAIN, Variant, ablations, variant_of_k
 from model.config import Recipe
 from model.dataset import read_summary
 from model.errors import InputError
+from model.model_names import OPAL, SINGLE_VECTOR_RIVALS
 
 YARDSTICK_FOLDER = "yardsticks"
 
@@ -141,10 +141,10 @@ def _lines_of_model(
         yield main
         if recipe != request.recipes[0]:
             continue
-        if model in MULTI_INTEREST:
+        if model not in SINGLE_VECTOR_RIVALS:
             for k in request.ks:
                 yield _or_main(_line(request, path, summary, model, recipe, variant_of_k(k)), main)
-        if model == OURS and request.ablations:
+        if model == OPAL and request.ablations:
             for variant in ablations(recipe):
                 line = _line(request, path, summary, model, recipe, variant)
                 if not _is_same(line, main):

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from model.config import LossWeights, Recipe
+from model.model_names import OPAL
+from model.paper_recipes import PAPER_RECIPES
 
 MAIN_NAME = "main"
 
@@ -41,29 +43,29 @@ _OF_BOTH = (
     Variant("next-item", "next item instead of future items", {"positives": "next"}),
 )
 
-# Each takes back one thing that the default recipe does otherwise than the paper.
+
+def _lever(name: str, label: str, *options: str) -> Variant:
+    """Take back what the default recipe does otherwise than the paper: options have its values."""
+    paper = PAPER_RECIPES[OPAL]
+    return Variant(name, label, {option: paper[option] for option in options})
+
+
 _OF_DEFAULT = (
-    Variant("random-start", "random start instead of PMI vectors", {"start": "random"}),
-    Variant(
-        "one-positive",
-        "one positive drawn from the whole future",
-        {"positives": "one", "horizon": 1.0},
-    ),
-    Variant("whole-future", "horizon is the whole future", {"horizon": 1.0}),
-    Variant("later-cuts", "at least 3 interactions before the cut", {"min_cut": 3}),
-    Variant("no-history-dropout", "no history dropout", {"history_dropout": 0.0}),
-    Variant("even-negatives", "negatives drawn evenly", {"negatives": "even"}),
-    Variant("fixed-temperature", "temperature not learned", {"learn_temperature": False}),
-    Variant("softer-assignment", "assignment temperature 0.1", {"assignment_temperature": 0.1}),
-    Variant("no-sharing", "no share of the whole history in interests", {"sharing": 0.0}),
-    Variant("no-recency", "age of interactions does not count", {"learn_recency": False}),
-    Variant(
-        "half-evolution",
-        "evolved interest counts half, not learned",
-        {"evolution": 0.5, "learn_evolution": False},
+    _lever("random-start", "random start instead of PMI vectors", "start"),
+    _lever("one-positive", "one positive, from the whole future", "positives", "horizon"),
+    _lever("whole-future", "horizon is the whole future", "horizon"),
+    _lever("later-cuts", "at least 3 interactions before the cut", "min_cut"),
+    _lever("no-history-dropout", "no history dropout", "history_dropout"),
+    _lever("even-negatives", "negatives drawn evenly", "negatives"),
+    _lever("fixed-temperature", "temperature of scores not learned", "learn_temperature"),
+    _lever("softer-assignment", "assignment temperature 0.1", "assignment_temperature"),
+    _lever("no-sharing", "interests share nothing of the history", "sharing"),
+    _lever("no-recency", "age of interactions does not count", "learn_recency"),
+    _lever(
+        "half-evolution", "evolved interest counts half, not learned", "evolution", "learn_evolution"
     ),
     Variant("no-averaging", "weights not averaged", {"averaging": 0.0}),
-    Variant("dim-64", "d = 64", {"dim": 64}),
+    _lever("dim-64", "d = 64", "dim"),
 )
 
 
