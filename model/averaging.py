@@ -6,7 +6,7 @@ import math
 import torch
 from torch import Tensor
 
-from model.opal import OpalEncoder
+from model.encoder import TrainableEncoder
 
 _START = 10  # the average is short at first, so that it does not drag the start of a stage along
 
@@ -25,7 +25,7 @@ class MovingAverage:
         decay: Per step, from 0 (the weights themselves) to less than 1.
     """
 
-    def __init__(self, encoder: OpalEncoder, decay: float) -> None:
+    def __init__(self, encoder: TrainableEncoder, decay: float) -> None:
         self._current = encoder
         self._average = copy.deepcopy(encoder) if decay else encoder
         self._decay = decay
@@ -63,7 +63,7 @@ class MovingAverage:
         self._log_decay += math.log(decay)
 
     @torch.no_grad()
-    def encoder(self) -> OpalEncoder:
+    def encoder(self) -> TrainableEncoder:
         """Return the encoder with averaged weights; it is this object's own.
 
         To ask again before the next step changes nothing, to the last bit.
@@ -102,7 +102,7 @@ class MovingAverage:
         self._average.item_table.index_copy_(0, rows, average)
         self._row_log_decay.index_fill_(0, rows, self._log_decay)
 
-    def _dense(self, encoder: OpalEncoder) -> list[Tensor]:
+    def _dense(self, encoder: TrainableEncoder) -> list[Tensor]:
         return [
             value
             for value in encoder.parameters()

@@ -9,8 +9,9 @@ no table has, so that padding which escapes its mask fails instead of counting a
 
 import math
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -71,6 +72,27 @@ class TrainableEncoder(nn.Module, ABC):
         self.item_table = nn.Parameter(torch.randn(n_items, dim) / dim**0.5)
         self.log_score_temperature = scalar(math.log(temperature), learned=learn_temperature)
 
+    @classmethod
+    @abstractmethod
+    def from_config(
+        cls,
+        config: TrainingConfig,
+        *,
+        n_items: int,
+        n_interests: int,
+        max_len: int,
+        sparse_gradients: bool,
+    ) -> Self:
+        """Make an encoder as it is before training, its weights drawn by torch's generator.
+
+        Args:
+            config: How it is to be.
+            n_items: Items in the catalog.
+            n_interests: k.
+            max_len: L in training; no history is longer there.
+            sparse_gradients: As of the class.
+        """
+
     @property
     def score_temperature(self) -> Tensor:
         """τ of scores, a scalar."""
@@ -95,6 +117,13 @@ class TrainableEncoder(nn.Module, ABC):
     def _sized(self, vectors: Tensor) -> Tensor:
         return normalize(vectors) if self.unit_vectors else vectors
 
+    def hyper_categories(self) -> Tensor | None:
+        """C, the unit vectors that guide interests; None where a model has none.
+
+        Shape (k, d), float32.
+        """
+        return None
+
     @abstractmethod
     def interests(self, histories: Tensor, stage: Stage) -> Tensor:
         """Encode histories as they are served; padding does not influence the result.
@@ -112,16 +141,21 @@ class TrainableEncoder(nn.Module, ABC):
     def losses(
         self, batch: TrainingBatch, stage: Stage, config: TrainingConfig
     ) -> dict[str, Tensor]:
-        """Return the losses of a stage over one batch by name, weighted; each a scalar."""
+        """Return the losses of a stage over one batch by name, weighted; each a scalar, float32."""
 
     @abstractmethod
     def exported(self, stage: Stage) -> Exported:
-        """Return what ``model.inference`` needs to encode as this stage does."""
+        """Return what ``model.inference`` needs to encode as this stage does, but for L."""
 
-    def start_from(self, item_vectors: Tensor) -> None:
-        """Begin with these item vectors. Shape (n_items, d), float32."""
-        with torch.no_grad():
-            self.item_table.copy_(item_vectors)
+    @torch.no_grad()
+    def start_from(self, item_vectors: Floats, random: np.random.Generator) -> None:  # noqa: ARG002
+        """Begin with these item vectors.
+
+        Args:
+            item_vectors: Most frequent items first. Shape (n_items, d), float32.
+            random: For what is drawn besides.
+        """
+        self.item_table.copy_(torch.from_numpy(item_vectors))
 
     def learned_terms(self) -> dict[str, float]:
         """Return what is learned besides vectors and matrices, by name."""

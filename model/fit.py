@@ -15,12 +15,12 @@ from model.baselines.names import YARDSTICKS
 from model.baselines.yardsticks import Choice, choose_yardsticks, measure_yardsticks
 from model.config import TrainingConfig
 from model.dataset import Dataset, read_summary
+from model.encoder import Stage, TrainableEncoder
 from model.errors import InputError
 from model.evaluation import Metrics, evaluate
 from model.files import sync
 from model.inference.encoder import UserEncoder
 from model.inference.loading import ENCODER_FILE, load_encoder
-from model.opal import OpalEncoder, Stage
 from model.refit import Refit
 from model.run import (
     CHECKPOINTS,
@@ -36,11 +36,9 @@ from model.run import (
     write_run,
 )
 from model.runtime import Runtime
-from model.training import STAGES, Training
-from model.validation import evaluate_encoder, learned_terms, merit
+from model.training import Training
+from model.validation import evaluate_encoder, merit
 from model.yardstick_run import remake_baseline
-
-MODEL = "opal"
 
 REFIT_CHECKPOINTS = "all"
 """Folder of the checkpoints of a training on everything, within that of the others."""
@@ -58,7 +56,7 @@ class Chosen(NamedTuple):
         manifest: What ``run.json`` says of it.
     """
 
-    encoder: OpalEncoder
+    encoder: TrainableEncoder
     stage: Stage
     n_users: int
     manifest: dict[str, Any]
@@ -74,7 +72,7 @@ def fit(
     fit_on: FitOn = "train",
     runtime: Runtime | None = None,
 ) -> dict[str, Any]:
-    """Train both stages of OPAL, measure the yardsticks beside it, and write a run.
+    """Train all stages of a model, measure the yardsticks beside it, and write a run.
 
     The encoder is that of the stage with the better validation Recall@50. Of several processes,
     which all call this together, the leader writes the run.
@@ -82,7 +80,7 @@ def fit(
     Args:
         dataset_path: The folder that ``prepare`` wrote.
         out: The run's folder.
-        config: How to train.
+        config: What to train, and how.
         resume: Go on from the latest checkpoint in ``out``; a finished run is left as it is.
         yardsticks: Names of those to measure; None: those that cost little.
         fit_on: "all" trains once more, on validation and test part too, what validation has
@@ -129,7 +127,7 @@ def _finished_run(
     dataset_path: Path, out: Path, config: TrainingConfig, fit_on: FitOn
 ) -> dict[str, Any]:
     """Return what a finished run holds, if it is the one that was asked for."""
-    manifest = read_finished_run(out, MODEL, read_summary(dataset_path))
+    manifest = read_finished_run(out, config.model, read_summary(dataset_path))
     before = manifest.get("hyper_parameters")
     differences = config.differences(before if isinstance(before, dict) else {})
     # A run of an earlier version does not say, and knew one way only.
@@ -146,14 +144,14 @@ def _finished_run(
 
 
 def _train(training: Training, dataset: Dataset, runtime: Runtime, *, resume: bool) -> Chosen:
-    """Train both stages on the training part, measure both, and choose one."""
+    """Train all stages on the training part, measure each, and choose one."""
     if resume:
         training.resume()
     training.run()
     stages = runtime.lead(
-        lambda: {stage: _measure_stage(training, stage, dataset) for stage in STAGES}
+        lambda: {stage: _measure_stage(training, stage, dataset) for stage in training.stages}
     )
-    best = max(STAGES, key=lambda stage: merit(stages[stage]["metrics"]["valid"]))
+    best = max(training.stages, key=lambda stage: merit(stages[stage]["metrics"]["valid"]))
     training.load_best(best)
     manifest = {
         "fit_on": "train",
@@ -174,7 +172,8 @@ def _train_on_all(
     resume: bool,
 ) -> Chosen:
     """Train anew on all parts what validation has chosen."""
-    stages = STAGES[: STAGES.index(chosen.stage) + 1]
+    stages = chosen.encoder.stages
+    stages = stages[: stages.index(chosen.stage) + 1]
     refit = Refit(
         dataset,
         config,
@@ -189,7 +188,7 @@ def _train_on_all(
     encoder = refit.run()
     described = {
         "steps": refit.steps,
-        **learned_terms(encoder),
+        **encoder.learned_terms(),
         "metrics": "not measured: those of this run are of the model that was validated, which "
         "has seen the training part alone",
     }
@@ -209,7 +208,7 @@ def _finish(
     max_len = chosen.manifest["stages"][chosen.stage]["max_len"]
     export_encoder(chosen.encoder, out / ENCODER_FILE, chosen.stage, max_len)
     manifest = {
-        **describe_run(MODEL, dataset.path, dataset.summary),
+        **describe_run(config.model, dataset.path, dataset.summary),
         "stage": chosen.stage,
         "hyper_parameters": config.to_dict(),
         **chosen.manifest,
@@ -220,7 +219,7 @@ def _finish(
 
 
 def evaluate_run(path: Path, part: str, *, dataset_path: Path | None = None) -> dict[str, Any]:
-    """Measure a finished run: OPAL with the encoder that the service uses, a yardstick made anew.
+    """Measure a finished run: with the encoder that the service uses, a yardstick made anew.
 
     Args:
         path: The run.
@@ -277,28 +276,10 @@ def evaluate_inference(
     return evaluate(encode, item_vectors, histories, targets)
 
 
-@torch.no_grad()
-def export_encoder(encoder: OpalEncoder, path: Path, stage: Stage, max_len: int) -> None:
+def export_encoder(encoder: TrainableEncoder, path: Path, stage: Stage, max_len: int) -> None:
     """Write an encoder as ``model.inference`` reads it."""
-    tensors: dict[str, Tensor] = {
-        "item_embedding": encoder.item_embeddings(),
-        "hyper_category": encoder.hyper_categories(),
-    }
-    if stage == "hard":
-        # torch names the weights of the GRU's only layer with the suffix _l0.
-        gru = {name.removesuffix("_l0"): value for name, value in encoder.gru.state_dict().items()}
-        tensors |= {f"gru.{name}": value for name, value in gru.items()}
-        tensors |= {f"head.{name}": value for name, value in encoder.head.state_dict().items()}
-    terms = {
-        "recency": encoder.recency.item(),
-        "sharing": encoder.sharing,
-        "evolution": encoder.evolution.item(),
-    }
-    write_encoder(
-        path,
-        {name: tensor.cpu().numpy() for name, tensor in tensors.items()},
-        {"stage": stage, "temperature": encoder.temperature, "max_len": max_len, **terms},
-    )
+    tensors, settings = encoder.exported(stage)
+    write_encoder(path, tensors, {**settings, "max_len": max_len})
     sync(path)
 
 
@@ -310,4 +291,5 @@ def _measure_stage(training: Training, stage: Stage, dataset: Dataset) -> dict[s
         part: evaluate_encoder(training.encoder, sequences, stage, max_len)
         for part, sequences in parts.items()
     }
-    return {"step": step, "max_len": max_len, **learned_terms(training.encoder), "metrics": metrics}
+    terms = training.encoder.learned_terms()
+    return {"step": step, "max_len": max_len, **terms, "metrics": metrics}

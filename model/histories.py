@@ -70,8 +70,8 @@ class BatchSampler:
         negatives: Draws what the batch shares.
         min_cut: Interactions before the cut at least, where there are more.
         horizon: All that lies within this share of the user's sequence after the cut is positive
-            (one interaction at least, ``MAX_POSITIVES`` at most); None: one item drawn from all
-            after the cut.
+            (one interaction at least, ``MAX_POSITIVES`` at most; with 0 therefore the very next
+            one alone); None: one item drawn from all after the cut.
         history_dropout: Share of a history's interactions that is dropped at random; one at
             least stays.
 

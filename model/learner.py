@@ -5,7 +5,9 @@ It knows nothing of validation or of when to end: ``model.training`` and ``model
 
 import logging
 import math
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +20,8 @@ from model.averaging import MovingAverage
 from model.checkpoint import Tensors, has_checkpoint, load_checkpoint, save_checkpoint
 from model.config import TrainingConfig
 from model.dataset import Dataset
+from model.encoder import Stage, TrainableEncoder
 from model.errors import InputError
-from model.objective import total_loss, training_losses
-from model.opal import OpalEncoder, Stage
 from model.recipe import new_encoder, new_optimizers, new_sampler
 from model.runtime import Runtime
 
@@ -76,7 +77,7 @@ class Learner:
                 "--weight-decay does not reach the item vectors of so large a catalog: their "
                 "optimiser is row-wise"
             )
-        self.stage: Stage = "soft"
+        self.stage = self.encoder.stages[0]
         self._restart()
 
     def _restart(self) -> None:
@@ -101,7 +102,7 @@ class Learner:
         self.stage = stage
         self._restart()
 
-    def averaged(self) -> OpalEncoder:
+    def averaged(self) -> TrainableEncoder:
         """Return the encoder with averaged weights: what is validated and kept."""
         return self._average.encoder()
 
@@ -112,7 +113,7 @@ class Learner:
             InputError: The loss is not a finite number any more.
         """
         batch = self._sampler.draw(self._random)
-        losses = training_losses(self.encoder, batch, self.stage, self._config)
+        losses = self.encoder.losses(batch, self.stage, self._config)
         loss = total_loss(losses)
         for optimizer in self._optimizers:
             optimizer.zero_grad(set_to_none=True)
@@ -223,6 +224,11 @@ class Learner:
                 f"{folder}: the checkpoint was made by {before} process(es), now there are {now}; "
                 f"resume {how}, or train into another folder"
             )
+
+
+def total_loss(losses: Mapping[str, Tensor]) -> Tensor:
+    """Sum the losses of a step."""
+    return reduce(torch.add, losses.values())
 
 
 def _moments(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -7,24 +7,27 @@ only the rows in use are normalised.
 
 What depends on an item alone (its vector, its assignment) is computed once for each distinct item
 of a batch, however often it occurs there; histories are sums over such rows.
-
-Rows are those of the catalog, from 0; a padded position of a history holds ``PADDING`` (−1), which
-no table has, so that padding which escapes its mask fails instead of counting as an item.
 """
 
 import math
-from typing import Literal, NamedTuple
+from typing import ClassVar, NamedTuple, Self
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.histories import PADDING
+from model.arrays import Floats, Rows
+from model.config import TrainingConfig
+from model.cooccurrence import cluster_directions
+from model.device import mixed_precision
+from model.encoder import Exported, Stage, TrainableEncoder, normalize, normalize_or, scalar
+from model.histories import PADDING, TrainingBatch
+from model.losses import future_item_loss, score_items, score_own_items
+from model.objective import guidance_losses
 from model.ragged import RaggedRows, Recency, last_states, weighted_sums
 
-Stage = Literal["soft", "hard"]
-
-_LEAST_SQUARE = 1e-24  # what is shorter than 1e-12 has no direction (model.inference says so too)
+SOFT, HARD = "soft", "hard"
 
 
 class EncodedHistories(NamedTuple):
@@ -42,7 +45,7 @@ class EncodedHistories(NamedTuple):
     occurrences: Tensor
 
 
-class OpalEncoder(nn.Module):
+class OpalEncoder(TrainableEncoder):
     """Histories to k interests guided by k orthogonal hyper-categories.
 
     Besides the paper's equations there are three terms, which do nothing by default:
@@ -63,6 +66,8 @@ class OpalEncoder(nn.Module):
         sparse_gradients: The item table gets gradients of the rows in use alone.
     """
 
+    stages: ClassVar[tuple[Stage, ...]] = (SOFT, HARD)
+
     def __init__(
         self,
         *,
@@ -78,63 +83,138 @@ class OpalEncoder(nn.Module):
         learn_evolution: bool = False,
         sparse_gradients: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(
+            n_items=n_items,
+            dim=dim,
+            temperature=score_temperature or temperature,
+            learn_temperature=learn_temperature,
+            unit_vectors=True,
+            sparse_gradients=sparse_gradients,
+        )
         self.temperature = temperature
         self.sharing = sharing
         self.learn_recency = learn_recency
-        self.sparse_gradients = sparse_gradients
-        self.item_table = nn.Parameter(torch.randn(n_items, dim) / dim**0.5)
         self.hyper_table = nn.Parameter(torch.empty(n_interests, dim))
         nn.init.orthogonal_(self.hyper_table)
         self.gru = nn.GRU(dim, dim, bias=False)
         self.head = nn.Linear(dim, dim)
-        self.log_score_temperature = _scalar(
-            math.log(score_temperature or temperature), learned=learn_temperature
-        )
-        self.recency = _scalar(0.0, learned=learn_recency)
-        self.evolution_logit = _scalar(
+        # Checkpoints know parameters by their order, and those of earlier versions have τ here.
+        log_score_temperature = self.log_score_temperature
+        del self.log_score_temperature
+        self.log_score_temperature = log_score_temperature
+        self.recency = scalar(0.0, learned=learn_recency)
+        self.evolution_logit = scalar(
             math.log(evolution / (1 - evolution)), learned=learn_evolution
         )
 
+    @classmethod
+    def from_config(
+        cls,
+        config: TrainingConfig,
+        *,
+        n_items: int,
+        n_interests: int,
+        max_len: int,  # noqa: ARG003
+        sparse_gradients: bool,
+    ) -> Self:
+        """See ``TrainableEncoder.from_config``."""
+        return cls(
+            n_items=n_items,
+            n_interests=n_interests,
+            dim=config.dim,
+            temperature=config.assignment_temperature,
+            score_temperature=config.temperature,
+            learn_temperature=config.learn_temperature,
+            sharing=config.sharing,
+            learn_recency=config.learn_recency,
+            evolution=config.evolution,
+            learn_evolution=config.learn_evolution,
+            sparse_gradients=sparse_gradients,
+        )
+
     @torch.no_grad()
-    def start_from(self, item_vectors: Tensor, directions: Tensor) -> None:
-        """Begin with these item vectors and hyper-categories.
-
-        Args:
-            item_vectors: Shape (n_items, d), float32.
-            directions: Orthonormal. Shape (k, d), float32.
-        """
-        self.item_table.copy_(item_vectors)
-        self.hyper_table.copy_(directions)
-
-    @property
-    def score_temperature(self) -> Tensor:
-        """τ of scores, a scalar."""
-        return self.log_score_temperature.exp()
+    def start_from(self, item_vectors: Floats, random: np.random.Generator) -> None:
+        """Begin with these item vectors, and with hyper-categories along their clusters."""
+        super().start_from(item_vectors, random)
+        directions = cluster_directions(item_vectors, len(self.hyper_table), random)
+        self.hyper_table.copy_(torch.from_numpy(directions))
 
     @property
     def evolution(self) -> Tensor:
         """γ, the share of the evolved interest in the hard stage; a scalar."""
         return self.evolution_logit.sigmoid()
 
-    def item_embeddings(self) -> Tensor:
-        """All items' unit vectors e_v. Shape (n_items, d), float32."""
-        return normalize(self.item_table)
-
-    def embed(self, rows: Tensor) -> Tensor:
-        """Unit vectors e_v of some items; training reads the table nowhere else.
-
-        Args:
-            rows: Item rows, none of them padding. Any shape, int64.
-
-        Returns:
-            Shape (*rows.shape, d), float32.
-        """
-        return normalize(functional.embedding(rows, self.item_table, sparse=self.sparse_gradients))
-
     def hyper_categories(self) -> Tensor:
         """C, the unit vectors of the hyper-categories. Shape (k, d), float32."""
         return normalize(self.hyper_table)
+
+    def learned_terms(self) -> dict[str, float]:
+        """See ``TrainableEncoder.learned_terms``: τ of scores, ρ, γ."""
+        return {
+            **super().learned_terms(),
+            "recency": self.recency.item(),
+            "evolution": self.evolution.item(),
+        }
+
+    def interests(self, histories: Tensor, stage: Stage) -> Tensor:
+        """See ``TrainableEncoder.interests``; here padding may be anywhere."""
+        return self.forward(histories, stage).interests
+
+    def losses(
+        self, batch: TrainingBatch, stage: Stage, config: TrainingConfig
+    ) -> dict[str, Tensor]:
+        """See ``TrainableEncoder.losses``: that of future items, and what guides interests."""
+        device = self.item_table.device
+
+        def tensor(array: Rows | Floats) -> Tensor:
+            return torch.from_numpy(array).to(device)
+
+        vectors = self.embed(tensor(batch.items))
+        histories = RaggedRows(
+            tensor(batch.histories), tensor(batch.lengths), tensor(batch.by_item)
+        )
+        temperature, owners = self.score_temperature, tensor(batch.owners)
+        positives = vectors.index_select(0, tensor(batch.positives))
+        negatives = vectors.index_select(0, tensor(batch.negatives))
+        with mixed_precision(device):
+            encoded = self.encode(vectors, histories, tensor(batch.ages), stage)
+            negative_scores = score_items(encoded.interests, negatives, temperature)
+            positive_scores = score_own_items(encoded.interests, owners, positives, temperature)
+        negative_scores = negative_scores.float()
+        if batch.log_weights is not None:
+            negative_scores = negative_scores + tensor(batch.log_weights)
+        prediction = future_item_loss(
+            positive_scores.float(), owners, negative_scores, tensor(batch.own_future)
+        )
+        guidance = guidance_losses(
+            self.hyper_categories(),
+            encoded.assignment,
+            encoded.occurrences,
+            config.loss_weights,
+            is_hard=stage == HARD,
+        )
+        return {"future_item": prediction, **guidance}
+
+    @torch.no_grad()
+    def exported(self, stage: Stage) -> Exported:
+        """See ``TrainableEncoder.exported``."""
+        tensors = {
+            "item_embedding": self.item_embeddings(),
+            "hyper_category": self.hyper_categories(),
+        }
+        if stage == HARD:
+            # torch names the weights of the GRU's only layer with the suffix _l0.
+            gru = {name.removesuffix("_l0"): value for name, value in self.gru.state_dict().items()}
+            tensors |= {f"gru.{name}": value for name, value in gru.items()}
+            tensors |= {f"head.{name}": value for name, value in self.head.state_dict().items()}
+        settings = {
+            "stage": stage,
+            "temperature": self.temperature,
+            "recency": self.recency.item(),
+            "sharing": self.sharing,
+            "evolution": self.evolution.item(),
+        }
+        return Exported({name: each.cpu().numpy() for name, each in tensors.items()}, settings)
 
     def forward(self, histories: Tensor, stage: Stage) -> EncodedHistories:
         """Encode histories as interests; padding does not influence the result.
@@ -168,7 +248,7 @@ class OpalEncoder(nn.Module):
         logits = (hyper_categories @ vectors.T).to(vectors.dtype) / self.temperature
         assignment = logits.softmax(0).T.contiguous()  # a_vj = softmax_j(e_v · c_j / τ)
         interests = self._soft_interests(vectors, assignment, histories, ages, hyper_categories)
-        if stage == "hard":
+        if stage == HARD:
             hyper_category = logits.T.contiguous().argmax(-1)  # j*(v)
             evolved = self._hard_interests(
                 vectors, hyper_category, histories, hyper_categories, interests
@@ -237,31 +317,3 @@ class OpalEncoder(nn.Module):
             evolved = normalize_or(evolved, result[order])
             result = result.index_copy(0, order, evolved)
         return result.view(n_users, k, -1)
-
-
-def _scalar(value: float, *, learned: bool) -> nn.Parameter:
-    return nn.Parameter(torch.tensor(value), requires_grad=learned)
-
-
-def normalize(vectors: Tensor) -> Tensor:
-    """norm(x) along the last dimension; 0 stays 0. Backward twice as fast as torch's own."""
-    return _scale(vectors, _squares(vectors))
-
-
-def normalize_or(vectors: Tensor, fallback: Tensor) -> Tensor:
-    """norm(x) along the last dimension; what has no direction becomes its fallback.
-
-    Args:
-        vectors: Shape (..., d), float32. NaN stays NaN.
-        fallback: Of a shape that fits that of ``vectors`` by broadcasting.
-    """
-    squares = _squares(vectors)
-    return torch.where(squares < _LEAST_SQUARE, fallback, _scale(vectors, squares))
-
-
-def _squares(vectors: Tensor) -> Tensor:
-    return vectors.square().sum(-1, keepdim=True)
-
-
-def _scale(vectors: Tensor, squares: Tensor) -> Tensor:
-    return vectors * squares.clamp(min=_LEAST_SQUARE).rsqrt()

@@ -5,10 +5,12 @@ import torch
 
 from model.arrays import Rows
 from model.config import TrainingConfig
-from model.cooccurrence import cluster_directions, pmi_vectors
+from model.cooccurrence import pmi_vectors
 from model.dataset import Dataset
+from model.encoder import TrainableEncoder
 from model.errors import InputError
 from model.histories import BatchSampler
+from model.models import encoder_class
 from model.negatives import (
     FULL_SOFTMAX_ITEMS,
     SAMPLED_NEGATIVES,
@@ -17,7 +19,6 @@ from model.negatives import (
     PopularNegatives,
     WholeCatalog,
 )
-from model.opal import OpalEncoder
 
 LENGTHS = (10, 20, 30, 50, 100)
 """Lengths of history tried where L is to be found; trained with the last."""
@@ -28,7 +29,7 @@ DENSE_ITEMS = 50_000
 _FEWEST_STEPS, _MOST_STEPS = 50, 1000  # between validations, where an epoch is shorter or longer
 
 
-def new_encoder(dataset: Dataset, config: TrainingConfig, end: Rows) -> OpalEncoder:
+def new_encoder(dataset: Dataset, config: TrainingConfig, end: Rows) -> TrainableEncoder:
     """Make the encoder that training starts from.
 
     Args:
@@ -41,17 +42,11 @@ def new_encoder(dataset: Dataset, config: TrainingConfig, end: Rows) -> OpalEnco
     begin = dataset.offsets[:-1]
     k = config.fitted_to(int((end - begin).sum())).k
     assert k is not None  # that is what fitting is for
-    encoder = OpalEncoder(
+    encoder = encoder_class(config.model).from_config(
+        config,
         n_items=dataset.n_items,
         n_interests=k,
-        dim=config.dim,
-        temperature=config.assignment_temperature,
-        score_temperature=config.temperature,
-        learn_temperature=config.learn_temperature,
-        sharing=config.sharing,
-        learn_recency=config.learn_recency,
-        evolution=config.evolution,
-        learn_evolution=config.learn_evolution,
+        max_len=training_length(config),
         sparse_gradients=dataset.n_items > DENSE_ITEMS,
     )
     if config.start == "pmi":
@@ -59,8 +54,7 @@ def new_encoder(dataset: Dataset, config: TrainingConfig, end: Rows) -> OpalEnco
         vectors = pmi_vectors(
             dataset.items, begin, end, n_items=dataset.n_items, dim=config.dim, random=random
         )
-        directions = cluster_directions(vectors, k, random)
-        encoder.start_from(torch.from_numpy(vectors), torch.from_numpy(directions))
+        encoder.start_from(vectors, random)
     return encoder
 
 
@@ -91,12 +85,14 @@ def new_sampler(
         batch_size=config.batch_size // processes,
         negatives=_new_negatives(dataset, config),
         min_cut=config.min_cut,
-        horizon=config.horizon if config.positives == "horizon" else None,
+        horizon=_horizon(config),
         history_dropout=config.history_dropout,
     )
 
 
-def new_optimizers(encoder: OpalEncoder, config: TrainingConfig) -> list[torch.optim.Optimizer]:
+def new_optimizers(
+    encoder: TrainableEncoder, config: TrainingConfig
+) -> list[torch.optim.Optimizer]:
     """Make the optimisers, which together move all that is learned.
 
     Adam for all; of an item table with sparse gradients Adam's row-wise kin, which moves the
@@ -123,6 +119,13 @@ def steps_between_validations(config: TrainingConfig, n_users: int) -> int:
     if config.eval_every is not None:
         return config.eval_every
     return min(max(n_users // config.batch_size, _FEWEST_STEPS), _MOST_STEPS)
+
+
+def _horizon(config: TrainingConfig) -> float | None:
+    """Return how far positives reach, for ``BatchSampler``."""
+    if config.positives == "one":
+        return None
+    return config.horizon if config.positives == "horizon" else 0.0
 
 
 def _new_negatives(dataset: Dataset, config: TrainingConfig) -> NegativeSampler:

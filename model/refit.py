@@ -11,9 +11,9 @@ from pathlib import Path
 
 from model.config import TrainingConfig
 from model.dataset import Dataset
+from model.encoder import Stage, TrainableEncoder
 from model.interruption import Stopped
 from model.learner import TOTAL, Learner
-from model.opal import OpalEncoder, Stage
 from model.progress import Progress, show_progress
 from model.recipe import steps_between_validations
 from model.runtime import Runtime
@@ -69,7 +69,7 @@ class Refit:
         if self._learner.load(self._folder) is not None:
             logger.info("resuming %s at step %d", self._title(), self._learner.step)
 
-    def run(self) -> OpalEncoder:
+    def run(self) -> TrainableEncoder:
         """Run what is left of all stages; return the encoder, its weights averaged."""
         stages = list(self.steps)
         while True:

@@ -1,8 +1,8 @@
-"""The two-stage training of OPAL (arXiv 2407.14741: schedule).
+"""Training in stages, each until validation gains no more (arXiv 2407.14741: schedule).
 
-Stage 1 pre-trains soft interests until validation Recall@50 has not risen for ``patience``
-validations; stage 2 starts from stage 1's best weights and fine-tunes with hard interests in the
-same way. The best of each stage is kept: "OPAL (soft)" is a result of its own.
+A stage ends when validation Recall@50 has not risen for ``patience`` validations; the next one
+starts from its best weights. OPAL has two: stage 1 pre-trains soft interests, stage 2 fine-tunes
+with hard ones. The best of each stage is kept: "OPAL (soft)" is a result of its own.
 
 What is validated and kept is a moving average of the weights: single steps of Adam scatter around
 it, by ± 0.01 in Recall@50 on MovieLens 100K, and early stopping would pick among the scatter.
@@ -19,24 +19,16 @@ from typing import Any
 from model.checkpoint import load_checkpoint, save_checkpoint
 from model.config import TrainingConfig
 from model.dataset import Dataset
+from model.encoder import Stage, TrainableEncoder
 from model.errors import InputError
 from model.evaluation import Metrics
 from model.interruption import Stopped
 from model.learner import TOTAL, Learner
-from model.opal import OpalEncoder, Stage
 from model.progress import Progress, show_progress
 from model.recipe import LENGTHS, steps_between_validations, training_length
 from model.runtime import Runtime
 from model.training_log import TrainingLog, open_log
-from model.validation import (
-    SELECT_BY,
-    evaluate_encoder,
-    hyper_category_shares,
-    learned_terms,
-    merit,
-)
-
-STAGES: tuple[Stage, ...] = ("soft", "hard")
+from model.validation import SELECT_BY, evaluate_encoder, hyper_category_shares, merit
 
 VALIDATION_USERS = 4096
 """Users that decide when a stage ends and which L is best; all of them decide on the stage."""
@@ -96,18 +88,23 @@ class Training:
         self.curve: list[dict[str, Any]] = []
 
     @property
-    def encoder(self) -> OpalEncoder:
+    def encoder(self) -> TrainableEncoder:
         """The encoder in training, or what ``load_best`` has loaded into it."""
         return self.learner.encoder
 
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The model's stages, in order."""
+        return self.encoder.stages
+
     def run(self) -> None:
-        """Run what is left of both stages."""
+        """Run what is left of all stages."""
         while True:
             self._run_stage()
             stage = self.learner.stage
-            if stage == STAGES[-1]:
+            if stage == self.stages[-1]:
                 return
-            self._begin_stage(STAGES[STAGES.index(stage) + 1])
+            self._begin_stage(self.stages[self.stages.index(stage) + 1])
 
     def load_best(self, stage: Stage) -> int:
         """Load a stage's best weights into the encoder; return the step they are from."""
@@ -235,7 +232,7 @@ class Training:
             {
                 **{f"loss/{name}": loss for name, loss in losses.items()},
                 **{f"valid/{name}": metric for name, metric in metrics.items()},
-                **{f"learned/{name}": term for name, term in learned_terms(encoder).items()},
+                **{f"learned/{name}": term for name, term in encoder.learned_terms().items()},
                 **{f"share/hyper-category {j}": share for j, share in enumerate(shares)},
                 "speed/sequences per second": speed,
             },
@@ -250,10 +247,12 @@ class Training:
         self._save_latest()
 
     def _measure(self) -> tuple[Metrics, list[float]]:
-        """Validate the averaged weights; return the metrics and each hyper-category's share."""
+        """Validate the averaged weights; return metrics and each hyper-category's share."""
         encoder = self.learner.averaged()
         shares = hyper_category_shares(encoder, self._interactions)
-        if max(shares) > COLLAPSED_SHARE and self._items_could_differ():
+        # With one hyper-category, or too few items for each to have one, nothing has collapsed.
+        could_differ = 1 < len(shares) < len(self._interactions)
+        if could_differ and max(shares) > COLLAPSED_SHARE:
             raise InputError(
                 f"the hyper-categories collapsed by step {self.learner.step} of the "
                 f"{self.learner.stage} stage: one holds {max(shares):.1%} of the interactions; "
@@ -262,10 +261,6 @@ class Training:
         length = training_length(self._config)
         metrics = evaluate_encoder(encoder, self._validation, self.learner.stage, length)
         return metrics, shares
-
-    def _items_could_differ(self) -> bool:
-        """Tell whether there is more than one hyper-category, and enough items for each."""
-        return 1 < len(self.encoder.hyper_table) < len(self._interactions)
 
     def _save_latest(self) -> None:
         state = {

@@ -1,4 +1,4 @@
-"""What is looked at in an encoder in training: how good it is, and what it has learned."""
+"""What is looked at in an encoder in training: how good it is, and whether it has collapsed."""
 
 from collections.abc import Sequence
 
@@ -8,16 +8,16 @@ from torch import Tensor
 
 from model.arrays import Rows
 from model.dataset import Sequences
+from model.encoder import Stage, TrainableEncoder
 from model.evaluation import Metrics, evaluate
 from model.histories import pad_histories
-from model.opal import OpalEncoder, Stage
 
 SELECT_BY = "recall@50"
 
 
 @torch.no_grad()
 def evaluate_encoder(
-    encoder: OpalEncoder, sequences: Sequences, stage: Stage, max_len: int
+    encoder: TrainableEncoder, sequences: Sequences, stage: Stage, max_len: int
 ) -> Metrics:
     """Evaluate an encoder in training on a data set's validation or test part."""
     device = encoder.item_table.device
@@ -26,8 +26,7 @@ def evaluate_encoder(
         ends = np.cumsum([len(history) for history in histories])
         begins = np.concatenate(([0], ends[:-1]))
         padded = pad_histories(np.concatenate(histories), np.maximum(begins, ends - max_len), ends)
-        interests: Tensor = encoder(torch.from_numpy(padded).to(device), stage).interests
-        return interests
+        return encoder.interests(torch.from_numpy(padded).to(device), stage)
 
     return evaluate(encode, encoder.item_embeddings(), sequences.histories, sequences.targets)
 
@@ -40,18 +39,9 @@ def merit(metrics: Metrics) -> tuple[float, float]:
     return metrics[SELECT_BY], metrics["ndcg@50"]
 
 
-def learned_terms(encoder: OpalEncoder) -> dict[str, float]:
-    """Return what an encoder has learned besides vectors and matrices: τ of scores, ρ, γ."""
-    return {
-        "temperature": encoder.score_temperature.item(),
-        "recency": encoder.recency.item(),
-        "evolution": encoder.evolution.item(),
-    }
-
-
 @torch.no_grad()
-def hyper_category_shares(encoder: OpalEncoder, interactions: Rows) -> list[float]:
-    """Return the share of all interactions that each hyper-category holds.
+def hyper_category_shares(encoder: TrainableEncoder, interactions: Rows) -> list[float]:
+    """Return the share of all interactions that each hyper-category holds; [] where none are.
 
     Args:
         encoder: The encoder.
@@ -59,6 +49,8 @@ def hyper_category_shares(encoder: OpalEncoder, interactions: Rows) -> list[floa
             Shape (n_items,), int64.
     """
     hyper_categories = encoder.hyper_categories()
+    if hyper_categories is None:
+        return []
     hyper_category = (encoder.item_embeddings() @ hyper_categories.T).argmax(1).cpu().numpy()
     held = np.bincount(hyper_category, weights=interactions, minlength=len(hyper_categories))
     shares: list[float] = (held / interactions.sum()).tolist()

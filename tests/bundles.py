@@ -14,6 +14,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from model.inference.encoder import UserEncoder
+from model.inference.loading import load_encoder
+from model.inference.opal import OpalInferenceEncoder
 from model.run import write_encoder
 
 Stage = Literal["soft", "hard"]
@@ -39,6 +42,19 @@ def clustered_vectors(
     cluster = np.arange(n_items) % k
     noise = rng.normal(size=(n_items, dim)) * 0.6 / np.sqrt(dim)
     return unit_rows(hyper_categories[cluster] + noise), hyper_categories, cluster
+
+
+def load_opal(path: Path) -> OpalInferenceEncoder:
+    """Load ``encoder.safetensors`` that holds OPAL."""
+    encoder = load_encoder(path)
+    assert isinstance(encoder, OpalInferenceEncoder)
+    return encoder
+
+
+def hyper_categories_of(encoder: UserEncoder) -> Floats:
+    """The hyper-categories of OPAL. Shape (k, d)."""
+    assert isinstance(encoder, OpalInferenceEncoder)
+    return encoder.hyper_categories
 
 
 def write_run(

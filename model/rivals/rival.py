@@ -4,7 +4,7 @@ A rival's own module says how a history becomes k vectors, and what it learns by
 """
 
 from abc import abstractmethod
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -100,6 +100,28 @@ class Rival(TrainableEncoder):
         self.n_interests = n_interests if self.has_interests else 1
         self.dim = dim
         self.max_len = max_len
+
+    @classmethod
+    def from_config(
+        cls,
+        config: TrainingConfig,
+        *,
+        n_items: int,
+        n_interests: int,
+        max_len: int,
+        sparse_gradients: bool,
+    ) -> Self:
+        """See ``TrainableEncoder.from_config``."""
+        return cls(
+            n_items=n_items,
+            n_interests=n_interests,
+            dim=config.dim,
+            max_len=max_len,
+            temperature=config.temperature,
+            learn_temperature=config.learn_temperature,
+            unit_vectors=config.unit_vectors,
+            sparse_gradients=sparse_gradients,
+        )
 
     @abstractmethod
     def encode(self, histories: PaddedHistories) -> Tensor:

@@ -95,13 +95,14 @@ def open_run(run_path: Path, dataset_path: Path) -> Trained:
     from model.dataset import Dataset
     from model.inference.loading import load_encoder
     from model.run import read_run
+    from tests.bundles import hyper_categories_of
 
     run, dataset = read_run(run_path), Dataset.open(dataset_path)
     encoder = load_encoder(run.encoder_path)
     histories, targets = dataset.test.histories[:USERS], dataset.test.targets[:USERS]
     return Trained(
         np.array(encoder.item_vectors),
-        np.array(encoder.hyper_categories),
+        np.array(hyper_categories_of(encoder)),
         run.items["category"].to_list(),
         np.stack([each.vectors for each in encoder.encode_batch(histories)]),
         histories,

@@ -19,7 +19,7 @@ from tests.bench.measuring import Row, Table, make_parser, seconds_of, show, use
 if TYPE_CHECKING:
     from model.config import TrainingConfig
     from model.dataset import Dataset
-    from model.opal import Stage
+    from model.encoder import Stage
 
 MAX_LEN = 50
 STEPS, STEPS_QUICK = 60, 2
@@ -117,10 +117,11 @@ def make_contestants(
     from model.learner import Learner
     from model.runtime import Runtime
     from tests.bench.plain_training import PlainTraining
+    from tests.opal import as_opal
 
     ours, threaded = (Learner(dataset, config, dataset.train_end, Runtime()) for _ in range(2))
     ours.stage = threaded.stage = stage
-    encoder = copy.deepcopy(ours.encoder)
+    encoder = as_opal(copy.deepcopy(ours.encoder))
     plain = PlainTraining(dataset, config, encoder, max_len=MAX_LEN)
 
     def step_on_threads() -> None:

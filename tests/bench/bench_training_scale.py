@@ -16,8 +16,8 @@ from tests.bench.measuring import Row, Table, parse_options, seconds_of, show, u
 
 if TYPE_CHECKING:
     from model.dataset import Dataset
+    from model.encoder import Stage
     from model.learner import Learner
-    from model.opal import Stage
 
 CATALOGS, CATALOGS_QUICK = (100_000, 1_000_000), (60_000, 600_000)
 USERS, USERS_QUICK = 100_000, 2_000

@@ -15,8 +15,9 @@ from torch.nn import functional
 
 from model.config import TrainingConfig
 from model.dataset import Dataset
+from model.encoder import Stage
 from model.losses import hard_assignment, orthogonality_loss
-from model.opal import OpalEncoder, Stage
+from model.opal import OpalEncoder
 
 PADDING_ITEM = 0  # any item: the mask leaves it out
 

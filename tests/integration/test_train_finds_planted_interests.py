@@ -32,6 +32,7 @@ from model.dataset import Dataset, prepare
 from model.fit import fit
 from model.inference.loading import load_encoder
 from model.run import read_run
+from tests.bundles import hyper_categories_of
 from tests.planted import PlantedLog, chance_of, normalised_mutual_information
 
 LOG = PlantedLog(n_users=400, n_categories=8, items_per_category=20, liked=2, length=20)
@@ -75,7 +76,7 @@ class Finding:
         names = run.items["category"].list.first().str.strip_prefix("c")
         self.category = names.cast(int).to_numpy()
         self.item_vectors = encoder.item_vectors
-        self.hyper_category = (encoder.item_vectors @ encoder.hyper_categories.T).argmax(1)
+        self.hyper_category = (encoder.item_vectors @ hyper_categories_of(encoder).T).argmax(1)
         self.histories = [
             dataset.items[begin:end]
             for begin, end in zip(dataset.offsets[:-1], dataset.valid_end, strict=True)

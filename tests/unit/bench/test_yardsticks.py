@@ -10,14 +10,16 @@ import torch
 from index.bundle import open_bundle
 from model.config import TrainingConfig
 from model.dataset import Dataset, prepare
+from model.encoder import Stage
 from model.histories import TrainingBatch
-from model.objective import total_loss, training_losses
-from model.opal import OpalEncoder, Stage
+from model.learner import total_loss
+from model.opal import OpalEncoder
 from service.matching import match
 from service.query import Query
 from tests.bench.plain_match import PlainMatcher
 from tests.bench.plain_training import PlainTraining
 from tests.bench.synthetic import draw_histories, make_bundle, to_ids
+from tests.bundles import hyper_categories_of
 from tests.planted import PlantedLog
 
 CONFIG = TrainingConfig.for_recipe("paper", {"k": 4, "dim": 16, "batch_size": 32})
@@ -50,7 +52,7 @@ def test_the_plain_step_has_our_loss_and_our_gradients(dataset: Dataset, stage: 
         own_future=np.stack(np.nonzero(~batch.is_negative.numpy())),
     )
 
-    losses = plain.loss(batch, stage), total_loss(training_losses(encoder, same, stage, CONFIG))
+    losses = plain.loss(batch, stage), total_loss(encoder.losses(same, stage, CONFIG))
     learned = [parameter for parameter in encoder.parameters() if parameter.requires_grad]
     gradients = [torch.autograd.grad(loss, learned, allow_unused=True) for loss in losses]
 
@@ -63,7 +65,9 @@ def test_the_plain_step_has_our_loss_and_our_gradients(dataset: Dataset, stage: 
 
 
 def test_the_synthetic_hyper_categories_are_orthonormal_after_reading(tmp_path: Path) -> None:
-    hyper_categories = open_bundle(make_bundle(tmp_path, n_items=200, k=4)).encoder.hyper_categories
+    hyper_categories = hyper_categories_of(
+        open_bundle(make_bundle(tmp_path, n_items=200, k=4)).encoder
+    )
 
     np.testing.assert_allclose(hyper_categories @ hyper_categories.T, np.eye(4), atol=1e-5)
 

@@ -13,7 +13,7 @@ from index.manifest import MANIFEST_FILE, read_manifest, write_manifest
 from index.probes import PROBE_FILE, make_probes, open_probes, write_probes
 from index.retrieval import retrieve
 from model.errors import BundleError
-from tests.bundles import item_id, unit_rows
+from tests.bundles import hyper_categories_of, item_id, unit_rows
 
 GOLDEN = Path(__file__).parents[2] / "data" / "bundles"
 
@@ -89,7 +89,7 @@ def test_another_index_is_found_out_by_the_probes(copy: Path) -> None:
 def test_another_encoder_is_found_out_by_the_probes(bundle: Bundle, copy: Path) -> None:
     tensors = {
         "item_embedding": bundle.encoder.item_vectors,
-        "hyper_category": bundle.encoder.hyper_categories[::-1].copy(),
+        "hyper_category": hyper_categories_of(bundle.encoder)[::-1].copy(),
     }
     config = {"stage": "soft", "temperature": 0.1, "max_len": 20}
     save_file(tensors, copy / "encoder.safetensors", metadata={"encoder": json.dumps(config)})
@@ -130,7 +130,7 @@ def test_parts_that_differ_in_shape_are_refused(bundle: Bundle, copy: Path) -> N
 def test_vectors_that_are_not_finite_are_refused(bundle: Bundle, copy: Path) -> None:
     vectors = bundle.encoder.item_vectors.copy()
     vectors[7, 0] = np.nan
-    tensors = {"item_embedding": vectors, "hyper_category": bundle.encoder.hyper_categories}
+    tensors = {"item_embedding": vectors, "hyper_category": hyper_categories_of(bundle.encoder)}
     config = {"stage": "soft", "temperature": 0.1, "max_len": 20}
     save_file(tensors, copy / "encoder.safetensors", metadata={"encoder": json.dumps(config)})
     sign_again(copy)
@@ -169,7 +169,7 @@ def test_an_encoder_that_cannot_encode_is_refused(
 ) -> None:
     tensors = {
         "item_embedding": bundle.encoder.item_vectors,
-        "hyper_category": bundle.encoder.hyper_categories,
+        "hyper_category": hyper_categories_of(bundle.encoder),
     }
     config = {"stage": "soft", "temperature": 0.1, "max_len": 20, **edit}
     save_file(tensors, copy / "encoder.safetensors", metadata={"encoder": json.dumps(config)})

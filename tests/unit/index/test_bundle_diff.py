@@ -14,7 +14,7 @@ from index.build import build_bundle
 from index.bundle import Bundle, open_bundle
 from index.bundle_diff import diff_bundles
 from model.run import write_encoder
-from tests.bundles import write_run
+from tests.bundles import hyper_categories_of, write_run
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def rebuilt(
     change(pl.read_parquet(run / "items.parquet")[rows]).write_parquet(run / "items.parquet")
     tensors = {
         "item_embedding": first.encoder.item_vectors[rows],
-        "hyper_category": first.encoder.hyper_categories,
+        "hyper_category": hyper_categories_of(first.encoder),
     }
     write_encoder(run / "encoder.safetensors", tensors, {"stage": "soft", "temperature": 0.1,
                                                          "max_len": 20})  # fmt: skip

@@ -22,7 +22,7 @@ from model.arrays import Floats
 from model.errors import BundleError
 from model.inference.loading import ENCODER_FILE
 from model.run import write_encoder
-from tests.bundles import build_small_bundle, item_id, write_run
+from tests.bundles import build_small_bundle, hyper_categories_of, item_id, write_run
 
 ROOT = Path(__file__).parents[3]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -134,7 +134,7 @@ def test_a_full_disk_leaves_signature_and_bundle_as_they_were(tmp_path: Path) ->
 
 def replace_vectors(path: Path, vectors: Floats) -> None:
     """Write the encoder of a bundle again with other item vectors."""
-    hyper_categories = open_bundle(path).encoder.hyper_categories
+    hyper_categories = hyper_categories_of(open_bundle(path).encoder)
     tensors = {"item_embedding": vectors, "hyper_category": hyper_categories}
     write_encoder(
         path / ENCODER_FILE, tensors, {"stage": "soft", "temperature": 0.1, "max_len": 20}

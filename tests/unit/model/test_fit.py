@@ -19,8 +19,9 @@ from model.errors import InputError
 from model.fit import evaluate_run, fit
 from model.inference.loading import load_encoder
 from model.learner import Learner
+from model.opal import OpalEncoder
 from model.run import claim, read_run
-from model.training import STAGES, Training
+from model.training import Training
 from model.yardstick_run import fit_yardstick
 from tests.planted import PlantedLog
 
@@ -59,7 +60,7 @@ def test_a_run_is_complete(run_path: Path, dataset: Dataset) -> None:
         "path": str(dataset.path.resolve()),
         **dataset.summary,
     }
-    assert {point["stage"] for point in manifest["curve"]} == set(STAGES)
+    assert {point["stage"] for point in manifest["curve"]} == set(OpalEncoder.stages)
 
 
 def test_yardsticks_stand_beside_it(run_path: Path, dataset: Dataset) -> None:
@@ -94,13 +95,13 @@ def test_a_yardstick_that_does_not_fit_is_refused_before_training(
 def test_the_stage_with_the_better_validation_is_chosen(run_path: Path) -> None:
     manifest = read_run(run_path).manifest
     stages = manifest["stages"]
-    soft, hard = (stages[stage]["metrics"]["valid"]["recall@50"] for stage in STAGES)
+    soft, hard = (stages[stage]["metrics"]["valid"]["recall@50"] for stage in OpalEncoder.stages)
     best = "soft" if soft > hard else "hard"
 
     assert soft != hard, "else the choice could not be told"
     assert manifest["stage"] == best
     assert manifest["metrics"] == stages[best]["metrics"]
-    for stage in STAGES:
+    for stage in OpalEncoder.stages:
         curve = [p for p in manifest["curve"] if p["stage"] == stage]
         assert {p["valid_recall@50"] for p in curve if p["step"] == stages[stage]["step"]} == {
             stages[stage]["metrics"]["valid"]["recall@50"]
@@ -255,7 +256,7 @@ def test_fit_on_all_serves_another_encoder_with_the_figures_of_the_validated_one
     for name in ("stage", "metrics", "stages", "curve"):
         assert mine[name] == theirs[name]
     # As many users can be trained on as before: no epoch has grown.
-    stages = STAGES[: STAGES.index(mine["stage"]) + 1]
+    stages = OpalEncoder.stages[: OpalEncoder.stages.index(mine["stage"]) + 1]
     assert mine["refit"]["steps"] == {stage: mine["stages"][stage]["step"] for stage in stages}
     assert mine["refit"]["metrics"].startswith("not measured: those of this run are of the model")
     encoders = [load_encoder(read_run(path).encoder_path) for path in (run_on_all, run_path)]

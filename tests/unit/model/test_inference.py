@@ -10,13 +10,13 @@ import torch
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
+from model.encoder import Stage
 from model.errors import InputError
 from model.fit import export_encoder
-from model.inference.loading import load_encoder
 from model.inference.opal import OpalInferenceEncoder
-from model.opal import OpalEncoder, Stage
+from model.opal import OpalEncoder
 from model.run import write_encoder
-from tests.bundles import clustered_vectors, write_random_encoder
+from tests.bundles import clustered_vectors, load_opal, write_random_encoder
 
 N_ITEMS = 50
 MAX_LEN = 20
@@ -52,7 +52,7 @@ def pair(stage: Stage, tmp_path: Path) -> Pair:
     torch.manual_seed(1)
     encoder = OpalEncoder(n_items=N_ITEMS, n_interests=4, dim=8, temperature=0.1)
     export_encoder(encoder, tmp_path / "encoder.safetensors", stage, MAX_LEN)
-    return encoder, load_encoder(tmp_path / "encoder.safetensors")
+    return encoder, load_opal(tmp_path / "encoder.safetensors")
 
 
 def rows(length: int, seed: int = 0) -> np.ndarray:
@@ -75,7 +75,7 @@ def random_encoder(
     write_random_encoder(
         folder, vectors, hyper_categories, stage=stage, max_len=MAX_LEN, rng=random, **terms
     )
-    return load_encoder(folder / "encoder.safetensors")
+    return load_opal(folder / "encoder.safetensors")
 
 
 def slow_interests(
@@ -182,7 +182,7 @@ def test_where_the_relu_leaves_nothing_a_shared_interest_stays_the_soft_one(
     history = rows(9)
 
     np.testing.assert_allclose(
-        load_encoder(path).encode(history).vectors,
+        load_opal(path).encode(history).vectors,
         soft.encode(history).vectors,
         rtol=0,
         atol=1e-6,
@@ -205,7 +205,7 @@ def test_terms_that_were_learned_are_those_of_torch(
     )
     torch.nn.init.constant_(encoder.recency, terms.get("recency", 0.0))
     export_encoder(encoder, tmp_path / "encoder.safetensors", stage, MAX_LEN)
-    inference = load_encoder(tmp_path / "encoder.safetensors")
+    inference = load_opal(tmp_path / "encoder.safetensors")
     for length in (0, 1, 2, 9, MAX_LEN):
         history = rows(length, seed=length)
         np.testing.assert_allclose(
@@ -224,7 +224,7 @@ def test_interests_with_hardly_any_mass_are_those_of_torch(
     torch.manual_seed(1)
     encoder = OpalEncoder(n_items=N_ITEMS, n_interests=4, dim=8, temperature=temperature)
     export_encoder(encoder, tmp_path / "encoder.safetensors", stage, MAX_LEN)
-    inference = load_encoder(tmp_path / "encoder.safetensors")
+    inference = load_opal(tmp_path / "encoder.safetensors")
     for row in range(N_ITEMS):
         history = np.array([row, row])
         encoded = inference.encode(history)
@@ -271,7 +271,7 @@ def test_an_interest_that_the_relu_cuts_to_nothing_is_that_of_torch(
     history = rows(9)
 
     np.testing.assert_allclose(
-        load_encoder(tmp_path / "cut.safetensors").encode(history).vectors,
+        load_opal(tmp_path / "cut.safetensors").encode(history).vectors,
         in_torch(encoder, history, stage),
         rtol=0,
         atol=1e-5,
@@ -362,7 +362,7 @@ def test_a_row_outside_the_catalog_is_refused(pair: Pair, row: int) -> None:
 
 def test_a_missing_encoder_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"encoder\.safetensors: no such file"):
-        load_encoder(tmp_path / "encoder.safetensors")
+        load_opal(tmp_path / "encoder.safetensors")
 
 
 @pytest.mark.parametrize("size", [0, 7, 100, -1])
@@ -371,7 +371,7 @@ def test_a_truncated_encoder_is_named(pair: Pair, tmp_path: Path, size: int) -> 
     path.write_bytes(path.read_bytes()[:size])
 
     with pytest.raises(InputError, match=r"encoder\.safetensors: not an encoder"):
-        load_encoder(path)
+        load_opal(path)
 
 
 @pytest.mark.parametrize(
@@ -394,7 +394,7 @@ def test_tensors_that_are_no_encoder_are_named(
     save_file({"item_embedding": table, "hyper_category": table}, path, metadata=metadata)
 
     with pytest.raises(InputError, match="not an encoder"):
-        load_encoder(path)
+        load_opal(path)
 
 
 @pytest.mark.parametrize(
@@ -424,4 +424,4 @@ def test_a_value_that_nothing_can_be_encoded_with_is_named(
     write_encoder(path, load_file(path), {**PAPER_HARD, name: value})
 
     with pytest.raises(InputError, match=rf"not an encoder \({name} is {value!r}, expected"):
-        load_encoder(path)
+        load_opal(path)

@@ -10,9 +10,9 @@ import torch
 from model import objective, recipe
 from model.config import TrainingConfig
 from model.dataset import Dataset
+from model.encoder import Stage
 from model.errors import InputError
 from model.learner import TOTAL, Learner
-from model.opal import Stage
 from model.parallel import Processes
 from model.runtime import Runtime
 

@@ -8,12 +8,14 @@ import torch
 
 from model.config import LossWeights, Recipe, TrainingConfig
 from model.dataset import Dataset
+from model.encoder import Stage
 from model.histories import PADDING, BatchSampler, TrainingBatch
+from model.learner import total_loss
 from model.losses import hard_assignment, orthogonality_loss, uniformity_loss, unique_loss
 from model.negatives import EvenNegatives
-from model.objective import total_loss, training_losses
-from model.opal import EncodedHistories, OpalEncoder, Stage
-from model.recipe import new_encoder, new_sampler
+from model.opal import EncodedHistories, OpalEncoder
+from model.recipe import new_sampler
+from tests.opal import new_opal
 
 STAGES: tuple[Stage, Stage] = ("soft", "hard")
 CONFIG = TrainingConfig.for_recipe("paper", {"k": 3, "dim": 8})
@@ -65,7 +67,7 @@ def test_the_loss_is_the_weighted_sum_of_all_its_terms(
 
     def loss(weights: LossWeights) -> float:
         config = replace(CONFIG, loss_weights=weights)
-        return total_loss(training_losses(encoder, batch, stage, config)).item()
+        return total_loss(encoder.losses(batch, stage, config)).item()
 
     with torch.no_grad():
         _, a, n = encode_padded(encoder, batch, stage)
@@ -102,9 +104,7 @@ def test_future_item_prediction_is_its_equation(
         scores = (z[user] @ e[batch.items[[*positives, *negatives]]].T).max(0) / 0.3
         log_softmax = scores - np.log(np.exp(scores).sum())
         losses.append(-log_softmax[: len(positives)].mean())
-    assert total_loss(training_losses(encoder, batch, stage, config)).item() == pytest.approx(
-        np.mean(losses)
-    )
+    assert total_loss(encoder.losses(batch, stage, config)).item() == pytest.approx(np.mean(losses))
 
 
 @every_stage
@@ -116,7 +116,7 @@ def test_weighted_negatives_count_by_their_weight(dataset: Dataset, stage: Stage
         for log in (-50.0, None, np.log(3.0))
     )
     losses = [
-        total_loss(training_losses(encoder, each, stage, config)).item()
+        total_loss(encoder.losses(each, stage, config)).item()
         for each in (light, unweighted, heavy)
     ]
 
@@ -133,10 +133,10 @@ def test_every_learned_number_has_the_gradient_of_finite_differences(
     config = TrainingConfig.for_recipe(
         recipe, {"k": 3, "dim": 8, "batch_size": 6, "start": "random"}
     )
-    encoder = new_encoder(dataset, config, dataset.train_end)
+    encoder = new_opal(dataset, config, dataset.train_end)
     torch.nn.init.ones_(encoder.head.bias)  # away from the kinks of the ReLU
     batch = new_sampler(dataset, config, dataset.train_end).draw(np.random.default_rng(0))
-    total_loss(training_losses(encoder, batch, stage, config)).backward()  # type: ignore[no-untyped-call]
+    total_loss(encoder.losses(batch, stage, config)).backward()  # type: ignore[no-untyped-call]
 
     learned = {name for name, value in encoder.named_parameters() if value.grad is not None}
     for name, value in encoder.named_parameters():
@@ -149,7 +149,7 @@ def test_every_learned_number_has_the_gradient_of_finite_differences(
         for way in (step, -step):
             with torch.no_grad():
                 value.copy_(start + way)
-                losses.append(total_loss(training_losses(encoder, batch, stage, config)).item())
+                losses.append(total_loss(encoder.losses(batch, stage, config)).item())
                 value.copy_(start)
         assert (losses[0] - losses[1]) / 2e-3 == pytest.approx(length.item(), rel=0.02, abs=2e-3), (
             name
@@ -166,7 +166,7 @@ def test_every_learned_number_has_the_gradient_of_finite_differences(
 @every_stage
 def test_a_step_moves_no_item_but_those_of_its_batch(dataset: Dataset, stage: Stage) -> None:
     encoder, batch = encoder_of(dataset), batch_of(dataset, 4)
-    total_loss(training_losses(encoder, batch, stage, CONFIG)).backward()  # type: ignore[no-untyped-call]
+    total_loss(encoder.losses(batch, stage, CONFIG)).backward()  # type: ignore[no-untyped-call]
     assert encoder.item_table.grad is not None
 
     moved = encoder.item_table.grad.any(1).nonzero().flatten()

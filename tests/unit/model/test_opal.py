@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from model.cooccurrence import cluster_directions
+from model.encoder import Stage, normalize
 from model.histories import PADDING
-from model.opal import OpalEncoder, Stage, normalize
+from model.opal import OpalEncoder
 from model.ragged import RaggedRows
 
 STAGES: tuple[Stage, Stage] = ("soft", "hard")
@@ -298,15 +300,14 @@ def test_each_distinct_item_has_a_distribution_and_its_number_of_interactions(
     assert encoded.occurrences.tolist() == occurrences.tolist()
 
 
-def test_training_begins_with_the_vectors_and_directions_it_is_given() -> None:
+def test_training_begins_with_the_vectors_it_is_given_and_directions_of_their_clusters() -> None:
     encoder = encoder_with(PAPER)
-    random = torch.Generator().manual_seed(4)
-    items = normalize(torch.randn(N_ITEMS, 8, generator=random))
-    directions = torch.linalg.qr(torch.randn(8, 4, generator=random))[0].T
-    encoder.start_from(items, directions)
+    items = normalize(torch.randn(N_ITEMS, 8, generator=torch.Generator().manual_seed(4)))
+    encoder.start_from(items.numpy(), np.random.default_rng(5))
 
+    directions = cluster_directions(items.numpy(), 4, np.random.default_rng(5))
     torch.testing.assert_close(encoder.item_embeddings(), items)
-    torch.testing.assert_close(encoder.hyper_categories(), directions)
+    torch.testing.assert_close(encoder.hyper_categories(), torch.from_numpy(directions))
     assert encoder.item_table.requires_grad
     assert encoder.hyper_table.requires_grad
 

@@ -12,7 +12,7 @@ from model.config import Recipe, TrainingConfig
 from model.cooccurrence import pmi_vectors
 from model.dataset import Dataset
 from model.errors import InputError
-from model.objective import total_loss, training_losses
+from model.learner import total_loss
 from model.recipe import (
     LENGTHS,
     new_encoder,
@@ -21,6 +21,7 @@ from model.recipe import (
     steps_between_validations,
     training_length,
 )
+from tests.opal import new_opal
 
 RECIPES: tuple[Recipe, Recipe] = ("default", "paper")
 SMALL = {"k": 3, "dim": 8, "batch_size": 16}
@@ -35,7 +36,7 @@ def config_of(name: Recipe, **options: Any) -> TrainingConfig:
 @every_recipe
 def test_the_encoder_has_the_terms_of_its_recipe(dataset: Dataset, name: Recipe) -> None:
     config = config_of(name)
-    encoder = new_encoder(dataset, config, dataset.train_end)
+    encoder = new_opal(dataset, config, dataset.train_end)
     learned = {n for n, value in encoder.named_parameters() if value.requires_grad}
     scalars = {"log_score_temperature", "recency", "evolution_logit"}
 
@@ -52,7 +53,7 @@ def test_the_encoder_has_the_terms_of_its_recipe(dataset: Dataset, name: Recipe)
 @every_recipe
 @pytest.mark.parametrize("start", ["pmi", "random"])
 def test_hyper_categories_start_orthonormal(dataset: Dataset, name: Recipe, start: str) -> None:
-    c = new_encoder(dataset, config_of(name, start=start), dataset.train_end).hyper_categories()
+    c = new_opal(dataset, config_of(name, start=start), dataset.train_end).hyper_categories()
 
     torch.testing.assert_close(c @ c.T, torch.eye(3), atol=1e-5, rtol=0)
 
@@ -191,7 +192,7 @@ def test_the_optimisers_move_all_that_is_learned_and_nothing_else(
     encoder = new_encoder(dataset, config, dataset.train_end)
     before = {n: value.clone() for n, value in encoder.named_parameters()}
     batch = new_sampler(dataset, config, dataset.train_end).draw(np.random.default_rng(0))
-    total_loss(training_losses(encoder, batch, "hard", config)).backward()  # type: ignore[no-untyped-call]
+    total_loss(encoder.losses(batch, "hard", config)).backward()  # type: ignore[no-untyped-call]
     optimizers = new_optimizers(encoder, config)
     for optimizer in optimizers:
         optimizer.step()
@@ -217,7 +218,7 @@ def test_rows_without_gradient_rest_where_the_catalog_is_large(
         batch = sampler.draw(random)
         for optimizer in optimizers:
             optimizer.zero_grad(set_to_none=True)
-        total_loss(training_losses(encoder, batch, "soft", config)).backward()  # type: ignore[no-untyped-call]
+        total_loss(encoder.losses(batch, "soft", config)).backward()  # type: ignore[no-untyped-call]
         for optimizer in optimizers:
             optimizer.step()
         moved = (encoder.item_table.detach() != before).any(1).nonzero().flatten()

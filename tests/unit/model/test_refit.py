@@ -10,8 +10,8 @@ import torch
 
 from model.config import TrainingConfig
 from model.dataset import Dataset
+from model.encoder import Stage
 from model.learner import Learner
-from model.opal import Stage
 from model.refit import Refit
 from model.runtime import Runtime
 

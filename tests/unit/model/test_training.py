@@ -14,16 +14,20 @@ from model import validation
 from model.checkpoint import load_checkpoint
 from model.config import LossWeights, Recipe, TrainingConfig
 from model.dataset import Dataset, prepare
+from model.encoder import Stage
 from model.errors import InputError
 from model.interruption import Stopped
 from model.learner import LATEST
-from model.opal import Stage
+from model.opal import OpalEncoder
 from model.progress import Progress
 from model.recipe import LENGTHS, new_encoder
-from model.training import STAGES, Training
+from model.training import Training
 from model.training_log import TrainingLog
 from model.validation import evaluate_encoder
+from tests.opal import as_opal
 from tests.planted import PlantedLog
+
+STAGES = OpalEncoder.stages
 
 SMALL: dict[str, Any] = {
     "k": 3,
@@ -314,7 +318,7 @@ def test_a_loss_that_becomes_no_number_later_stops_the_training_there(
 ) -> None:
     class Spoilt(Recorded):
         def interrupt(self) -> None:
-            torch.nn.init.constant_(self.encoder.hyper_table, torch.nan)
+            torch.nn.init.constant_(as_opal(self.encoder).hyper_table, torch.nan)
 
     training = Spoilt(dataset, CONFIG, tmp_path)
     training.interrupt_at = 7
@@ -327,9 +331,10 @@ def test_a_loss_that_becomes_no_number_later_stops_the_training_there(
 def test_a_collapse_stops_the_training_and_names_the_step(dataset: Dataset, tmp_path: Path) -> None:
     class Collapsing(Recorded):
         def interrupt(self) -> None:
+            encoder = as_opal(self.encoder)
             with torch.no_grad():
-                self.encoder.hyper_table[:] = self.encoder.item_embeddings().mean(0)
-                self.encoder.hyper_table[1:] *= -1
+                encoder.hyper_table[:] = encoder.item_embeddings().mean(0)
+                encoder.hyper_table[1:] *= -1
 
     training = Collapsing(dataset, replace(CONFIG, learning_rate=1e-30, averaging=0.0), tmp_path)
     training.interrupt_at = 7

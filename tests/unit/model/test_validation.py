@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from model.dataset import Dataset
+from model.encoder import Stage
 from model.evaluation import evaluate
-from model.opal import OpalEncoder, Stage
-from model.training import STAGES
-from model.validation import evaluate_encoder, hyper_category_shares, learned_terms, merit
+from model.opal import OpalEncoder
+from model.validation import evaluate_encoder, hyper_category_shares, merit
 
 
 def encoder_of(dataset: Dataset) -> OpalEncoder:
@@ -18,7 +18,7 @@ def encoder_of(dataset: Dataset) -> OpalEncoder:
     return encoder
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", OpalEncoder.stages)
 @pytest.mark.parametrize("max_len", [1, 3, 100])
 def test_an_encoder_in_training_is_evaluated_user_by_user_alike(
     dataset: Dataset, stage: Stage, max_len: int
@@ -62,6 +62,6 @@ def test_learned_terms_are_those_of_the_equations() -> None:
         n_items=5, n_interests=2, dim=4, temperature=0.05, score_temperature=0.3, evolution=0.2
     )
 
-    assert learned_terms(encoder) == pytest.approx(
+    assert encoder.learned_terms() == pytest.approx(
         {"temperature": 0.3, "recency": 0.0, "evolution": 0.2}
     )
