@@ -14,6 +14,7 @@ from torch import Tensor
 
 from model.arrays import Mask, Rows
 from model.histories import ragged_ranges
+from model.inference.encoder import UserEncoder
 
 Metrics = dict[str, float]
 
@@ -81,6 +82,18 @@ def score_by_interests(encode: Encode, item_vectors: Tensor) -> Score:
         return _best_over_interests(encode(histories), item_vectors)
 
     return score
+
+
+def score_by_encoder(encoder: UserEncoder) -> Score:
+    """Make what scores items by an encoder of the kind that the service uses."""
+
+    def encode(histories: Sequence[Rows]) -> Tensor:
+        return torch.stack(
+            [torch.from_numpy(interests.vectors) for interests in encoder.encode_batch(histories)]
+        )
+
+    # A copy, because torch warns of arrays that are read-only as those of a file are.
+    return score_by_interests(encode, torch.tensor(encoder.item_vectors))
 
 
 def evaluate_scores(

@@ -13,7 +13,7 @@ from model.files import replace_file
 def write_arrays(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
     """Replace an ``.npz`` file."""
     buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **arrays)  # type: ignore[arg-type]  # names, not options
+    np.savez(buffer, allow_pickle=False, **arrays)
     replace_file(path, buffer.getvalue())
 
 

@@ -49,7 +49,7 @@ def paired_intervals(differences: Sequence[NDArray[np.float64]]) -> list[Interva
     values = np.stack(differences)
     n_users = values.shape[1]
     means = values.mean(axis=1)
-    if n_users < 2:  # nothing to resample
+    if n_users == 1:  # nothing to resample
         return [Interval(float(mean), -np.inf, np.inf) for mean in means]
     found = bootstrap(
         (values,),

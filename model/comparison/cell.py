@@ -1,12 +1,12 @@
 """A cell of the comparison: one training, its folder, and how far it is.
 
-    cell.json      what it is: data set, model, recipe, variant, seed, options; written first
-    run/           the run, as ``train`` writes it
-    time.json      seconds that its training took so far
-    log.txt        what its process said
-    failed.json    why it failed, where it did
-    users.npz      metrics of each user of the test part
-    measures.json  all averages; written last
+cell.json      what it is: data set, model, recipe, variant, seed, options; written first
+run/           the run, as ``train`` writes it
+time.json      seconds that its training took so far
+log.txt        what its process said
+failed.json    why it failed, where it did
+users.npz      metrics of each user of the test part
+measures.json  all averages; written last
 """
 
 import json
@@ -50,13 +50,6 @@ def make_config(
     if model in SINGLE_VECTOR_RIVALS:  # k is asked of all models, and these have none
         given = {name: value for name, value in given.items() if name != "k"}
     return TrainingConfig.for_recipe(recipe, given, model=model).fitted_to(n_interactions)
-
-
-def restore_config(options: dict[str, Any]) -> TrainingConfig:
-    """Return what ``TrainingConfig.to_dict`` described."""
-    if (weights := options.get("loss_weights")) is not None:
-        options = {**options, "loss_weights": LossWeights(**weights)}
-    return TrainingConfig(**options)
 
 
 @dataclass(frozen=True)
@@ -169,6 +162,32 @@ class Cell:
     def users(self) -> dict[str, Floats]:
         """Read the metrics of each user, by name. Each of shape (n_users,), float32."""
         return read_arrays(self.folder / USERS_FILE)
+
+
+def restore_cell(folder: Path, description: dict[str, Any]) -> Cell:
+    """Return the cell that ``Cell.describe`` described.
+
+    Args:
+        folder: Where it is.
+        description: What ``cell.json`` holds.
+    """
+    options = description["config"]
+    return Cell(
+        folder=folder,
+        dataset=Path(description["dataset"]["path"]),
+        summary=description["dataset"]["summary"],
+        model=description["model"],
+        recipe=description["recipe"],
+        variant=Variant(description["variant"], description["variant"]),
+        seed=description["seed"],
+        config=None if options is None else _restore_config(options),
+    )
+
+
+def _restore_config(options: dict[str, Any]) -> TrainingConfig:
+    if (weights := options.get("loss_weights")) is not None:
+        options = {**options, "loss_weights": LossWeights(**weights)}
+    return TrainingConfig(**options)
 
 
 def read_seconds(folder: Path) -> dict[str, float]:

@@ -31,7 +31,7 @@ def measure_lists(lists: Lists, reference: Reference) -> dict[str, float]:
         lists: Shape (n_users, at least 50), int32.
         reference: Of the catalog.
     """
-    measures = {}
+    measures: dict[str, float] = {}
     for cutoff in CUTOFFS:
         top = lists[:, :cutoff]
         found = {

@@ -5,9 +5,10 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from model.arrays import Floats, Rows
+from model.arrays import Rows
 from model.evaluation import best_items
 from model.inference.encoder import UserEncoder
 
@@ -28,7 +29,7 @@ class InterestMeasures(NamedTuple):
 
     cosine: float
     overlap: float
-    shares: Floats
+    shares: NDArray[np.float64]
 
 
 @torch.no_grad()
@@ -67,14 +68,14 @@ def _pairwise_cosine(vectors: Tensor) -> Tensor:
     return cosine[:, first, second].mean(1)
 
 
-def _pairwise_overlap(vectors: Tensor, item_vectors: Tensor, histories: Sequence[Rows]) -> Floats:
+def _pairwise_overlap(
+    vectors: Tensor, item_vectors: Tensor, histories: Sequence[Rows]
+) -> NDArray[np.float64]:
     """Mean Jaccard overlap of the best items of each pair of interests. Shape (batch,)."""
     n_users, k, _ = vectors.shape
     n_items = len(item_vectors)
     depth = min(LIST_LENGTH, n_items)
-    lists = [
-        best_items(vectors[:, j] @ item_vectors.T, histories, depth) for j in range(k)
-    ]
+    lists = [best_items(vectors[:, j] @ item_vectors.T, histories, depth) for j in range(k)]
     # One number for each (user, item), so that one call compares the lists of all users.
     user = np.arange(n_users)[:, np.newaxis]
     keys = [np.where(rows >= 0, user * n_items + rows, -1) for rows in lists]
@@ -85,5 +86,4 @@ def _pairwise_overlap(vectors: Tensor, item_vectors: Tensor, histories: Sequence
             common = (np.isin(keys[first], keys[second]) & is_listed).sum(axis=1)
             either = is_listed.sum(axis=1) + (keys[second] >= 0).sum(axis=1) - common
             totals += common / np.maximum(either, 1)
-    overlap: Floats = totals / (k * (k - 1) / 2)
-    return overlap
+    return totals / (k * (k - 1) / 2)

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from model.baselines.names import YARDSTICKS
 from model.comparison.cell import Cell, make_config
@@ -15,6 +16,9 @@ from model.model_names import OPAL, SINGLE_VECTOR_RIVALS
 
 YARDSTICK_FOLDER = "yardsticks"
 
+ALL_OTHERS = ""
+"""Stands for data sets that are not named."""
+
 
 @dataclass(frozen=True)
 class Request:
@@ -25,7 +29,7 @@ class Request:
         out: Where cells and report go.
         models: Names, in the order of the tables.
         recipes: Main tables are made of each; studies of the first.
-        seeds: How many, by the name of the data set; "" for all others.
+        seeds: How many, by the name of the data set; ``ALL_OTHERS`` is there too.
         ks: Values of k to study.
         ablations: Whether to study what is taken from OPAL.
         options: Fields of ``TrainingConfig`` for all trainings.
@@ -96,6 +100,14 @@ class Plan:
         ]
 
 
+class _Data(NamedTuple):
+    """A data set that was asked for: its name, folder, and ``dataset.json``."""
+
+    name: str
+    path: Path
+    summary: dict[str, Any]
+
+
 def make_plan(request: Request) -> Plan:
     """Lay out the cells, and look for what cannot work before any of them runs.
 
@@ -103,78 +115,78 @@ def make_plan(request: Request) -> Plan:
         InputError: A data set cannot be read, an option is out of its range, or a folder holds
             something else.
     """
-    names = [_name(path) for path in request.datasets]
+    datasets = [_Data(path.resolve().name, path, read_summary(path)) for path in request.datasets]
+    names = [data.name for data in datasets]
     if twice := {name for name in names if names.count(name) > 1}:
         raise InputError(f"data sets of the same name: {', '.join(sorted(twice))}; rename a folder")
-    if unknown := request.seeds.keys() - {"", *names}:
+    if unknown := request.seeds.keys() - {ALL_OTHERS, *names}:
         raise InputError(f"--seeds names no data set: {', '.join(sorted(unknown))}")
-    summaries = {
-        name: read_summary(path) for name, path in zip(names, request.datasets, strict=True)
-    }
     lines: list[Line] = []
     left_out: list[tuple[str, str, str]] = []
-    for path in request.datasets:
-        name = _name(path)
-        for model in request.models:
-            if model in YARDSTICKS:
-                if reason := _reason_against(model, summaries[name]):
-                    left_out.append((name, model, reason))
-                else:
-                    lines.append(_yardstick(request, path, summaries[name], model))
-                continue
-            lines += _lines_of_model(request, path, summaries[name], model)
-    plan = Plan(request, summaries, lines, left_out)
+    for data, model in product(datasets, request.models):
+        if model not in YARDSTICKS:
+            lines += _lines_of_model(request, data, model)
+        elif reason := _reason_against(model, data.summary):
+            left_out.append((data.name, model, reason))
+        else:
+            lines.append(_yardstick(request, data, model))
+    plan = Plan(request, {data.name: data.summary for data in datasets}, lines, left_out)
     for cell in plan.cells:
         cell.require_same()
     return plan
 
 
-def _name(path: Path) -> str:
-    return path.resolve().name
-
-
-def _lines_of_model(
-    request: Request, path: Path, summary: dict[str, Any], model: str
-) -> Iterator[Line]:
+def _lines_of_model(request: Request, data: _Data, model: str) -> Iterator[Line]:
     for recipe in request.recipes:
-        main = _line(request, path, summary, model, recipe, MAIN)
+        main = _line(request, data, model, recipe, MAIN)
         yield main
         if recipe != request.recipes[0]:
             continue
         if model not in SINGLE_VECTOR_RIVALS:
             for k in request.ks:
-                yield _or_main(_line(request, path, summary, model, recipe, variant_of_k(k)), main)
+                yield _or_main(_line(request, data, model, recipe, variant_of_k(k)), main)
         if model == OPAL and request.ablations:
             for variant in ablations(recipe):
-                line = _line(request, path, summary, model, recipe, variant)
+                line = _line(request, data, model, recipe, variant)
                 if not _is_same(line, main):
                     yield line
 
 
-def _line(
-    request: Request,
-    path: Path,
-    summary: dict[str, Any],
-    model: str,
-    recipe: Recipe,
-    variant: Variant,
-) -> Line:
-    name = _name(path)
-    n_interactions = int(summary.get("train", 0))
+def _line(request: Request, data: _Data, model: str, recipe: Recipe, variant: Variant) -> Line:
+    n_interactions = int(data.summary.get("train", 0))
     cells = []
-    for seed in range(request.seeds.get(name, request.seeds[""])):
+    for seed in range(request.seeds.get(data.name, request.seeds[ALL_OTHERS])):
         given = {**request.options, **variant.options, "seed": seed}
-        folder = request.out / name / recipe / model / variant.name / f"seed-{seed}"
         config = make_config(model, recipe, given, n_interactions)
-        cells.append(Cell(folder, path, summary, model, recipe, variant, seed, config))
-    return Line(name, recipe, model, variant, tuple(cells))
+        folder = request.out / data.name / recipe / model / variant.name / f"seed-{seed}"
+        cells.append(
+            Cell(
+                folder=folder,
+                dataset=data.path,
+                summary=data.summary,
+                model=model,
+                recipe=recipe,
+                variant=variant,
+                seed=seed,
+                config=config,
+            )
+        )
+    return Line(data.name, recipe, model, variant, tuple(cells))
 
 
-def _yardstick(request: Request, path: Path, summary: dict[str, Any], model: str) -> Line:
+def _yardstick(request: Request, data: _Data, model: str) -> Line:
     """Return the line of a yardstick: nothing in it is drawn, so that there is one cell."""
-    folder = request.out / _name(path) / YARDSTICK_FOLDER / model
-    cell = Cell(folder, path, summary, model, None, MAIN, 0, None)
-    return Line(_name(path), None, model, MAIN, (cell,))
+    cell = Cell(
+        folder=request.out / data.name / YARDSTICK_FOLDER / model,
+        dataset=data.path,
+        summary=data.summary,
+        model=model,
+        recipe=None,
+        variant=MAIN,
+        seed=0,
+        config=None,
+    )
+    return Line(data.name, None, model, MAIN, (cell,))
 
 
 def _or_main(line: Line, main: Line) -> Line:

@@ -72,7 +72,9 @@ def _make(dataset: Dataset) -> dict[str, NDArray[Any]]:
     vectors = pmi_vectors(*training, n_items=n_items, dim=DIM, random=np.random.default_rng(0))
     pmi = positive_pmi(*training, n_items=n_items, random=np.random.default_rng(0))
     pmi.sort_indices()  # look-ups by halving
-    vectors[pmi.indptr[1:] == pmi.indptr[:-1]] = 0  # what nothing is known of has a random direction
+    vectors[pmi.indptr[1:] == pmi.indptr[:-1]] = (
+        0  # what nothing is known of has a random direction
+    )
     return {
         "vectors": vectors,
         "pmi.data": pmi.data,

@@ -62,7 +62,10 @@ _OF_DEFAULT = (
     _lever("no-sharing", "interests share nothing of the history", "sharing"),
     _lever("no-recency", "age of interactions does not count", "learn_recency"),
     _lever(
-        "half-evolution", "evolved interest counts half, not learned", "evolution", "learn_evolution"
+        "half-evolution",
+        "evolved interest counts half, not learned",
+        "evolution",
+        "learn_evolution",
     ),
     Variant("no-averaging", "weights not averaged", {"averaging": 0.0}),
     _lever("dim-64", "d = 64", "dim"),
