@@ -126,6 +126,7 @@ def _write(plan: Any, out: Path) -> Result:
     from model.comparison.summary import Summary
 
     logger.info("writing the report")
+    logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it tells of its search for fonts
     summary = Summary(plan)
     report = summary.report()
     result = {

@@ -41,6 +41,16 @@ _SETTINGS: Any = {
 }
 
 
+def figure_name(kind: str, title: str) -> str:
+    """Return a name that is fit for an id.
+
+    Args:
+        kind: Of the figure.
+        title: Of the section that it is in.
+    """
+    return kind + "-" + "".join(each if each.isalnum() else "-" for each in title)
+
+
 class Panel(NamedTuple):
     """Lines over a common axis.
 

@@ -58,7 +58,8 @@ class _Measurer:
         found = evaluate_users(
             score, self.dataset.n_items, test.histories, test.targets, kept=max(CUTOFFS)
         )
-        return found, {**found.average(), **measure_lists(found.best, self.reference)}
+        of_lists = measure_lists(found.best, self.reference) if test.histories else {}
+        return found, {**found.average(), **of_lists}
 
     def look_into(self, encoder: UserEncoder) -> dict[str, Any]:
         """Return what is measured of an encoder besides its lists."""

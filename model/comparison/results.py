@@ -112,7 +112,11 @@ def best_rival(results: Sequence[Result]) -> Result | None:
 
     Chosen on the very users that it is compared on, which favours the rival.
     """
-    rivals = [result for result in results if result.model in MULTI_INTEREST_RIVALS]
+    rivals = [
+        result
+        for result in results
+        if result.model in MULTI_INTEREST_RIVALS and "recall@50" in result.values
+    ]
     return max(rivals, key=lambda result: result.values["recall@50"].mean, default=None)
 
 

@@ -81,7 +81,7 @@ def _claimed(folder: Path) -> Iterator[None]:
 
 def _end_with_parent() -> None:
     """Ask this process to stop when its parent is gone."""
-    sys.stdin.buffer.read()
+    os.read(sys.stdin.fileno(), 1)  # not by a buffer, whose lock would be held at the exit
     os.kill(os.getpid(), signal.SIGTERM)
 
 
