@@ -123,7 +123,7 @@ def _require_encoder(run: Run) -> None:
     if name in YARDSTICKS:
         raise InputError(
             f"{run.path}: a run of {name}, a yardstick, which has no encoder and cannot be served; "
-            "build from a run of opal"
+            "build from a run of opal or one of its rivals"
         )
 
 

@@ -5,6 +5,8 @@ import numpy as np
 from index.merging import Candidates
 from model.arrays import Floats, Mask, Rows
 
+_MOST_OF_COSINES = 1.001  # 1, but for rounding
+
 
 def diversify(
     candidates: Candidates,
@@ -17,7 +19,8 @@ def diversify(
     """Take n candidates one by one, each good in itself and unlike those already taken.
 
     A candidate's worth is ``(1 - diversity) * score - diversity * s`` with s its largest cosine
-    to a candidate taken before. Of equal worth, the one ranked higher goes first.
+    to a candidate taken before. Scores that are no cosines, of a model whose vectors are of any
+    length, count as shares of the best one. Of equal worth, the one ranked higher goes first.
 
     Args:
         candidates: The pool, best score first; larger than ``n``, or there is nothing to choose.
@@ -42,7 +45,10 @@ def diversify(
     vectors = item_vectors[candidates.rows]
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
     vectors = vectors / np.maximum(length, np.finfo(np.float32).tiny)
-    relevance = (1 - diversity) * candidates.scores
+    scores = candidates.scores
+    if scores[0] > _MOST_OF_COSINES:
+        scores = scores / scores[0]
+    relevance = (1 - diversity) * scores
     taken = np.zeros(n, dtype=np.int64)
     nearest = np.zeros(len(vectors), dtype=np.float32)
     is_left = np.ones(len(vectors), dtype=np.bool_)

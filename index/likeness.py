@@ -84,6 +84,7 @@ def liken(bundle: Bundle, probes: Probes, new: pl.DataFrame, source: str) -> Lik
         probes.scores[:, -1],
         share=len(numbers) / (catalog.n_items + len(numbers)),
         top=probes.rows.shape[1],
+        longest=_longest(bundle),
     )
     vectors = np.empty((new.height, encoder.dim), dtype=np.float32)
     vectors[[*origins.similar, *origins.categories]] = first
@@ -155,6 +156,15 @@ def _follow(
         into.update({each: [other for other in names[each] if other in done] for each in reached})
         done.update(reached)
         layer = list(reached)
+
+
+def _longest(bundle: Bundle) -> float:
+    """Return how long the longest trained item vector is."""
+    encoder = bundle.encoder
+    if encoder.unit_vectors:
+        return 1.0
+    trained = _trained(bundle.catalog, np.arange(bundle.catalog.n_items))
+    return float(np.linalg.norm(encoder.item_vectors[trained], axis=1).max())
 
 
 def _trained(catalog: Catalog, rows: Rows) -> Rows:

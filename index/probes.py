@@ -27,12 +27,18 @@ TOP = 100
 PADDING = -1
 
 INTEREST_TOLERANCE = 1e-4
-"""Other machines' matrix products round differently; unit vectors further apart are wrong."""
+"""Other machines' matrix products round differently; interests further apart are wrong.
+
+Of vectors that hold numbers above 1, as those of any length do, it is that share of the largest.
+"""
 
 _ALL_SCORED = 50_000
 
 SCORE_TOLERANCE = 1e-5
-"""An item so near to the exact cut counts as found: which of them is kept is rounding."""
+"""An item so near to the exact cut counts as found: which of them is kept is rounding.
+
+Of scores above 1 it is that share (``score_tolerance``).
+"""
 
 
 class Probes(NamedTuple):
@@ -135,6 +141,16 @@ def _check_probe_shapes(probes: Probes) -> None:
         raise ValueError("lengths lie outside the histories")
 
 
+def score_tolerance(scores: Floats) -> float:
+    """Return how far below a cut among these scores an item still counts as found."""
+    return SCORE_TOLERANCE * _size(scores)
+
+
+def _size(numbers: Floats) -> float:
+    """Return the largest of some numbers, sign aside, and at least 1."""
+    return max(1.0, float(np.abs(numbers).max()))
+
+
 def measure_recall(item_index: ItemIndex, item_vectors: Floats, probes: Probes) -> float:
     """Share of the exact top 100 that an index finds, over all probes.
 
@@ -152,7 +168,7 @@ def measure_recall(item_index: ItemIndex, item_vectors: Floats, probes: Probes) 
     for answer, interests, scores in zip(answers, probes.interests, probes.scores, strict=True):
         found = item_vectors[answer.rows]
         best = np.max([exact_scores(found, interest) for interest in interests], axis=0)
-        hits += int(np.count_nonzero(best >= scores[-1] - SCORE_TOLERANCE))
+        hits += int(np.count_nonzero(best >= scores[-1] - score_tolerance(scores)))
     return hits / probes.rows.size
 
 
@@ -170,7 +186,7 @@ def check_probes(
     for probe, expected in enumerate(probes.interests):
         try:
             vectors = encoder.encode(probes.history(probe)).vectors
-            apart = float(np.abs(vectors - expected).max())
+            apart = float(np.abs(vectors - expected).max()) / _size(expected)
         except (IndexError, ValueError) as error:
             raise BundleError(
                 f"{PROBE_FILE}: the encoder fails on probe {probe}: {error}"

@@ -51,6 +51,7 @@ def render_report(run: Run, encoder: UserEncoder, probes: Probes, content: dict[
         charts=make_charts(run.manifest.get("curve", [])),
         operating_points=_operating_points(content["index"]),
         recall_chart=make_recall_chart(content["index"]["curve"], content["index"]["parameters"]),
+        n_interests=encoder.n_interests,
         hyper_categories=_hyper_categories(run, encoder, titles),
         examples=[
             _example(probes, number, encoder, titles)
@@ -114,7 +115,9 @@ def _metric_rows(models: list[dict[str, dict[str, float]]]) -> list[tuple[str, l
 
 
 def _hyper_categories(run: Run, encoder: UserEncoder, titles: list[str]) -> list[dict[str, Any]]:
-    """Describe every hyper-category by its items."""
+    """Describe every hyper-category by its items; [] where the model has none."""
+    if encoder.hyper_categories is None:
+        return []
     closeness = encoder.item_vectors @ encoder.hyper_categories.T
     belongs_to = closeness.argmax(axis=1)
     interactions = run.items["interactions"].fill_null(0).to_numpy().astype(np.float64)

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from index.cosine import nearest_by_cosine
 from index.item_index import NO_ROW, ItemIndex, SearchResult
 from index.merging import Candidates, merge_interests
 from index.quota import largest_remainder, merge_by_quota
@@ -116,8 +117,9 @@ def similar_items(
     excluded: Rows | None = None,
     allowed: Mask | None = None,
     withheld: Withheld | None = None,
+    unit_vectors: bool = True,
 ) -> Candidates:
-    """Find the n items nearest to an item by inner product; the item itself is left out.
+    """Find the n items nearest to an item by cosine; the item itself is left out.
 
     Args:
         item_index: What to search.
@@ -127,6 +129,8 @@ def similar_items(
         excluded: Rows not wanted. Shape (m,), int64.
         allowed: See ``Wish``.
         withheld: See ``retrieve``. The item itself may be among them.
+        unit_vectors: Trained item vectors are of unit length. Then the index is searched, and a
+            cold item's inner product counts as it is; else all items are scored.
 
     Returns:
         n candidates, or as many as there are; their interest is 0.
@@ -139,6 +143,12 @@ def similar_items(
     query = item_vectors[row][np.newaxis]
     # A cold item's vector is shorter, which would make all its scores small.
     query = query / max(float(np.linalg.norm(query)), _LEAST_LENGTH)
+    if not unit_vectors:
+        mask = np.ones(len(item_vectors), dtype=np.bool_) if allowed is None else allowed.copy()
+        mask[unwanted[unwanted >= 0]] = False
+        if withheld is not None:
+            mask[withheld.rows] = False
+        return nearest_by_cosine(item_vectors, query[0], n, mask)
     return retrieve(item_index, query, n, excluded=unwanted, allowed=allowed, withheld=withheld)
 
 

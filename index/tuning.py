@@ -15,7 +15,7 @@ import numpy as np
 
 from index.direct import scores_of
 from index.item_index import ItemIndex
-from index.probes import SCORE_TOLERANCE
+from index.probes import score_tolerance
 from index.tunable_index import TunableIndex
 from model.arrays import Floats, Rows
 
@@ -110,7 +110,7 @@ def count_hits(rows: Rows, queries: Floats, cuts: Floats, item_vectors: Floats) 
         item_vectors: Shape (n_items, d), float32.
     """
     scores = scores_of(rows, queries, item_vectors)
-    return int(np.count_nonzero(scores >= cuts[:, np.newaxis] - SCORE_TOLERANCE))
+    return int(np.count_nonzero(scores >= cuts[:, np.newaxis] - score_tolerance(cuts)))
 
 
 def explore(

@@ -11,14 +11,17 @@ from typing import Any
 from model.baselines.names import YARDSTICKS
 from model.command import Result, add_json_option, run_command
 from model.comparison.command import add_compare
-from model.config import TRAINING_OPTIONS, TrainingConfig
+from model.config import OPAL_ONLY, TRAINING_OPTIONS, TrainingConfig
 from model.dataset import prepare
 from model.errors import InputError, OpalError
+from model.model_names import OPAL, TRAINABLE_MODELS
 from model.movielens import write_movielens
 
+_OF_OPAL = {"yardsticks", "fit_on", "device", *TRAINING_OPTIONS}
 # The options of `train` that only some models take.
 _OPTIONS_OF = {
-    "opal": {"yardsticks", "fit_on", "device", *TRAINING_OPTIONS},
+    **dict.fromkeys(TRAINABLE_MODELS, _OF_OPAL - OPAL_ONLY),
+    OPAL: _OF_OPAL,
     "ease": {"ease_l2"},
 }
 
@@ -69,32 +72,42 @@ def _add_prepare(commands: Any) -> None:
 
 def _add_train(commands: Any) -> None:
     command = commands.add_parser(
-        "train", help="train both stages of OPAL, or make a yardstick; measure it"
+        "train", help="train OPAL or one of its rivals, or make a yardstick; measure it"
     )
     command.add_argument("dataset", type=Path, metavar="DATASET")
     command.add_argument("--out", type=Path, required=True, help="run folder to make")
-    command.add_argument("--model", choices=("opal", *YARDSTICKS), default="opal")
+    command.add_argument(
+        "--model",
+        choices=(*TRAINABLE_MODELS, *YARDSTICKS),
+        default=OPAL,
+        help="OPAL, a rival that is trained, or one of the yardsticks "
+        f"{', '.join(YARDSTICKS)} (default: {OPAL})",
+    )
     command.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
     # Steps are small: on two busy cores a second thread only waits (10 × slower, measured).
     command.add_argument(
         "--threads", type=_threads, default=1, help="threads of torch (default: 1)"
     )
-    opal = command.add_argument_group("of --model opal, how it runs")
+    trained = command.add_argument_group("of all models but the yardsticks, how it runs")
     recipe = command.add_argument_group(
-        "of --model opal, what it learns by", "a recipe is a set of values for all of these"
+        "of all models but the yardsticks, what it learns by",
+        "a recipe is a set of values for all of these; where a rival's own paper says something "
+        "else, model/paper_recipes.py holds it",
     )
+    opal = command.add_argument_group("of --model opal, besides")
     ease = command.add_argument_group("of --model ease")
     for option in TRAINING_OPTIONS.values():
-        _add_model_option(recipe, option.name, option.parse, option.help)
+        group = opal if option.name in OPAL_ONLY else recipe
+        _add_model_option(group, option.name, option.parse, option.help)
     _add_model_option(
-        opal,
+        trained,
         "yardsticks",
         _yardsticks,
         "what else to measure on the data: pop,itemknn,ease, none, or auto, what costs little "
         "(default: auto)",
     )
     _add_model_option(
-        opal,
+        trained,
         "fit_on",
         str,
         "all: when validation has chosen stage, steps and L, train anew on validation and test "
@@ -102,7 +115,7 @@ def _add_train(commands: Any) -> None:
         choices=("train", "all"),
     )
     _add_model_option(
-        opal,
+        trained,
         "device",
         str,
         "auto: CUDA where there is a GPU (default: auto)",
@@ -179,7 +192,8 @@ def _train(arguments: argparse.Namespace) -> Result:
         return _train_yardstick(arguments, given)
     yardsticks = given.pop("yardsticks", None)
     fit_on, device = given.pop("fit_on", "train"), given.pop("device", "auto")
-    config = TrainingConfig.for_recipe(given.pop("recipe", "default"), given)
+    recipe = given.pop("recipe", "default")
+    config = TrainingConfig.for_recipe(recipe, given, model=arguments.model)
     import torch
 
     from model.fit import fit
@@ -271,9 +285,10 @@ def _describe_run(result: Result) -> str:
     lines = [
         line
         for stage, measured in result["stages"].items()
-        for line in _describe_parts(stage, measured["metrics"])
+        for line in _describe_parts(_stage_name(result, stage), measured["metrics"])
     ]
-    lines.append(f"chosen by validation: {result['stage']} stage")
+    if len(result["stages"]) > 1:
+        lines.append(f"chosen by validation: {result['stage']} stage")
     if "refit" in result:
         steps = ", ".join(f"{n} steps {stage}" for stage, n in result["refit"]["steps"].items())
         lines.append(f"trained anew on everything: {steps}; the figures are from before that")
@@ -285,6 +300,11 @@ def _describe_run(result: Result) -> str:
         for name, reason in result.get("yardsticks_left_out", {}).items()
     ]
     return "\n".join(lines)
+
+
+def _stage_name(result: Result, stage: str) -> str:
+    """Name a stage; the only one of a model goes by the model's name."""
+    return stage if len(result["stages"]) > 1 else str(result["model"])
 
 
 def _describe_parts(name: str, metrics: dict[str, dict[str, float]]) -> list[str]:

@@ -176,12 +176,16 @@ class InterestVector(TypedDict):
     weight: Weight
     interactions: Interactions
     vector: Annotated[
-        list[float], Field(description="Unit length, d numbers", examples=[[0.12, -0.05, 0.99]])
+        list[float],
+        Field(
+            description="d numbers; of unit length where the model's vectors are, as those of OPAL",
+            examples=[[0.12, -0.05, 0.99]],
+        ),
     ]
 
 
 class InterestsAnswer(TypedDict):
-    """The user as k vectors; with nothing known, the model's hyper-categories at weight 0."""
+    """The user as k vectors; with nothing known, at weight 0, OPAL's are the hyper-categories."""
 
     bundle_version: BundleVersion
     unknown_items: UnknownItems
@@ -196,7 +200,8 @@ class SimilarItem(TypedDict):
     score: Annotated[
         float,
         Field(
-            description="Cosine similarity; of a cold item the less, the vaguer it is known",
+            description="Cosine similarity; of a cold item the less, the vaguer it is known, where "
+            "the model's vectors are of unit length, as those of OPAL",
             examples=[0.93],
         ),
     ]

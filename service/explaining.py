@@ -1,11 +1,11 @@
 """Why an item is a candidate: the items of the history that speak for it.
 
-An interest is the normalised sum of a_tj e_t over the history, so the interaction at t contributes
-a_tj (e_t · e_v) to what interest j thinks of item v (up to the length of the sum, and to what the
-hard stage adds).
+OPAL's interest is the normalised sum of a_tj e_t over the history, so the interaction at t
+contributes a_tj (e_t · e_v) to what interest j thinks of item v (up to the length of the sum, and
+to what the hard stage adds). Of another model a_tj is the share that the interest has of the
+interaction, and the same product tells as much as can be told without looking into the model.
 """
 
-from functools import cached_property
 from typing import Any, NamedTuple, NotRequired
 
 import numpy as np
@@ -37,7 +37,8 @@ class Strongest(NamedTuple):
 
     Attributes:
         rows: Item rows. Shape (k, at most REASONS), int64.
-        weights: Their assignment to the interest. The same shape, float32.
+        weights: Their share in the interest, the mean over their occurrences. The same shape,
+            float32.
     """
 
     rows: Rows
@@ -71,14 +72,19 @@ class Explainer:
 
     def __init__(self, bundle: Bundle, history: Rows, interests: Interests) -> None:
         self._bundle = bundle
-        self._used = history[len(history) - len(interests.assignment) :]
-        self._rows, first = np.unique(self._used, return_index=True)
-        # a_tj depends on the item alone, so that any occurrence will do. Shape (n_rows, k)
-        self._assignment = interests.assignment[first]
+        used = history[len(history) - len(interests.assignment) :]
+        by_row = np.argsort(used, kind="stable")
+        rows = used[by_row]
+        firsts = np.flatnonzero(np.concatenate(([True], rows[1:] != rows[:-1])))
+        self._rows = rows[firsts]
+        # In float64 equal a_tj of n occurrences, as OPAL's are, add up to n a_tj without rounding.
+        assignment = interests.assignment[by_row].astype(np.float64)
+        self._total = np.add.reduceat(assignment, firsts, axis=0)
+        self._counts = np.diff(firsts, append=len(used))
 
     def strongest(self) -> Strongest:
         """Return the items of the history that belong to each interest most."""
-        weights = self._assignment.T
+        weights = (self._total / self._counts[:, np.newaxis]).astype(np.float32).T
         places = _largest(weights)
         return Strongest(self._rows[places], np.take_along_axis(weights, places, axis=1))
 
@@ -89,7 +95,7 @@ class Explainer:
         ours = self._bundle.encoder.item_vectors[self._rows].astype(np.float64)
         theirs = self._bundle.encoder.item_vectors[candidates.rows].astype(np.float64)
         similarity = np.matmul(theirs[:, np.newaxis, :], ours.T)[:, 0, :]
-        share = (self._assignment * self._counts[:, np.newaxis])[:, candidates.interests].T
+        share = self._total.astype(np.float32)[:, candidates.interests].T
         contribution = share * similarity
         best = _largest(contribution)
         fields = item_fields(self._bundle, self._rows)
@@ -103,12 +109,6 @@ class Explainer:
             ]
             for each in zip(places, values, strict=True)
         ]
-
-    @cached_property
-    def _counts(self) -> Floats:
-        """How often each item occurs. Shape (n_rows,), float32."""
-        places = np.searchsorted(self._rows, self._used)
-        return np.bincount(places, minlength=len(self._rows)).astype(np.float32)
 
 
 def _largest(values: NDArray[np.floating[Any]]) -> NDArray[np.int64]:

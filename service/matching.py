@@ -188,7 +188,15 @@ def similar_to(
     row = int(bundle.catalog.rows_of([item_id])[0])
     if row < 0:
         return None
-    found = similar_items(bundle.item_index, bundle.encoder.item_vectors, row, n, withheld=withheld)
+    encoder = bundle.encoder
+    found = similar_items(
+        bundle.item_index,
+        encoder.item_vectors,
+        row,
+        n,
+        withheld=withheld,
+        unit_vectors=encoder.unit_vectors,
+    )
     items: list[SimilarItem] = [
         {**fields, "score": score, "rank": rank}  # type: ignore[typeddict-item] # see below
         for rank, (fields, score) in enumerate(

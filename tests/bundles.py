@@ -92,7 +92,7 @@ def write_random_encoder(
     vectors: Floats,
     hyper_categories: Floats,
     *,
-    stage: Stage,
+    stage: str,
     max_len: int,
     rng: np.random.Generator,
     **terms: float,

@@ -10,10 +10,11 @@ class Interests(NamedTuple):
     """The k interests of one user.
 
     Attributes:
-        vectors: Unit-length interests z_j. Shape (k, d), float32.
+        vectors: Interests z_j. Shape (k, d), float32.
         weights: Share of the history that each interest holds, w_j. Shape (k,), float32.
-        counts: Interactions whose hyper-category is j (hard assignment). Shape (k,), int64.
-        assignment: Soft assignment a_tj of each interaction used. Shape (length, k), float32.
+        counts: Interactions that belong to interest j most. Shape (k,), int64.
+        assignment: a_tj, the share that interest j has of each interaction used.
+            Shape (length, k), float32.
     """
 
     vectors: Floats
@@ -28,6 +29,13 @@ class UserEncoder(Protocol):
     @property
     def item_vectors(self) -> Floats:
         """Vectors to index, row = item row. Shape (n_items, d), float32."""
+
+    @property
+    def unit_vectors(self) -> bool:
+        """Whether interests and trained item vectors are of unit length.
+
+        Where they are not, scores are inner products of any size.
+        """
 
     @property
     def hyper_categories(self) -> Floats | None:

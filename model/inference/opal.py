@@ -61,6 +61,11 @@ class OpalInferenceEncoder:
         return self._item_vectors
 
     @property
+    def unit_vectors(self) -> bool:
+        """See ``UserEncoder.unit_vectors``."""
+        return True
+
+    @property
     def hyper_categories(self) -> Floats:
         """The k learned orthogonal directions C. Shape (k, d), float32."""
         return self._hyper_categories

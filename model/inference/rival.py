@@ -55,6 +55,11 @@ class RivalInferenceEncoder(ABC):
         return self._item_vectors
 
     @property
+    def unit_vectors(self) -> bool:
+        """See ``UserEncoder.unit_vectors``."""
+        return self._unit_vectors
+
+    @property
     def hyper_categories(self) -> Floats | None:
         """See ``UserEncoder.hyper_categories``; rivals have none."""
         return None
@@ -217,3 +222,24 @@ def read_tensor(tensors: Tensors, name: str, shape: tuple[int | None, ...]) -> F
             f"{name} is {tensor.dtype} of shape {tensor.shape}, expected float32 of ({expected})"
         )
     return tensor
+
+
+def read_by_age(tensors: Tensors, name: str, width: int | None, max_len: int) -> Floats:
+    """Read a table with a row for each age of an interaction, from 0 for the newest.
+
+    Args:
+        tensors: By name.
+        name: Of the table.
+        width: Of a row; None: any.
+        max_len: L; the table may know more ages.
+
+    Returns:
+        The rows of one history of L interactions, oldest first. Shape (max_len, width), float32.
+
+    Raises:
+        ValueError: It is missing, of another type or shape, or too short.
+    """
+    table = read_tensor(tensors, name, (None, width))
+    if len(table) < max_len:
+        raise ValueError(f"{name} has {len(table)} rows, expected max_len = {max_len} or more")
+    return np.ascontiguousarray(table[:max_len][::-1])

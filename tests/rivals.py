@@ -1,0 +1,76 @@
+"""Rivals of a few items, for tests: made, laid out as histories, exported, loaded in NumPy."""
+
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from model.arrays import Floats, Rows
+from model.histories import PADDING
+from model.inference.encoder import UserEncoder
+from model.rivals.rival import MAIN, PaddedHistories, Rival
+
+N_ITEMS, DIM, K, MAX_LEN = 50, 12, 4, 10
+
+
+def new_rival(cls: type[Rival], *, unit_vectors: bool = True, seed: int = 0) -> Rival:
+    """Make a rival whose every parameter is away from its start, where some terms do nothing."""
+    torch.manual_seed(seed)
+    rival = cls(
+        n_items=N_ITEMS,
+        n_interests=K,
+        dim=DIM,
+        max_len=MAX_LEN,
+        temperature=0.1,
+        learn_temperature=True,
+        unit_vectors=unit_vectors,
+        sparse_gradients=False,
+    )
+    with torch.no_grad():
+        for parameter in rival.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    return rival
+
+
+def ragged(lengths: Sequence[int], seed: int = 0) -> list[Rows]:
+    """Draw histories of these lengths."""
+    random = np.random.default_rng(seed)
+    return [random.integers(N_ITEMS, size=length) for length in lengths]
+
+
+def padded(histories: Sequence[Rows]) -> Tensor:
+    """Lay histories into one array as ``Rival.interests`` takes it."""
+    rows = [torch.from_numpy(history[-MAX_LEN:]) for history in histories]
+    return nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=PADDING)
+
+
+@torch.no_grad()
+def interests(rival: Rival, histories: Sequence[Rows]) -> Floats:
+    """Encode with torch. Shape (batch, k, d)."""
+    result: Floats = rival.interests(padded(histories), MAIN).numpy()
+    return result
+
+
+def history_of(vectors: Tensor, ages: Sequence[int] | None = None) -> PaddedHistories:
+    """One history of these vectors. Shape (1, length, d) and so on."""
+    length = len(vectors)
+    of_each = torch.tensor(range(length - 1, -1, -1) if ages is None else ages)
+    is_item = torch.ones(1, length, dtype=torch.bool)
+    return PaddedHistories(vectors.unsqueeze(0), is_item, of_each.unsqueeze(0))
+
+
+def exported(rival: Rival, max_len: int = MAX_LEN) -> tuple[dict[str, Floats], dict[str, Any]]:
+    """Return the tensors and settings of a rival's file, copied."""
+    tensors, settings = rival.exported(MAIN)
+    copies = {name: tensor.copy() for name, tensor in tensors.items()}
+    return copies, {**settings, "max_len": max_len}
+
+
+def load(tensors: dict[str, Floats], settings: dict[str, Any]) -> UserEncoder:
+    """Load with the module that belongs to the model."""
+    module = import_module(f"model.inference.{settings['model'].replace('-', '_')}")
+    encoder: UserEncoder = module.load(tensors, settings)
+    return encoder
