@@ -20,7 +20,8 @@ class Encoder:
         random = np.random.default_rng(0)
         self.item_vectors: Floats = random.normal(size=(N_ITEMS, 5)).astype(np.float32)
         self.vectors: Floats = random.normal(size=(N_ITEMS, k, 5)).astype(np.float32)
-        self.hyper_categories = None
+        self.hyper_categories: Floats | None = None
+        self.unit_vectors = False
         self.n_interests = k
         self.dim = 5
         self.max_len = 9
