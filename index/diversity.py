@@ -20,7 +20,7 @@ def diversify(
 
     A candidate's worth is ``(1 - diversity) * score - diversity * s`` with s its largest cosine
     to a candidate taken before. Scores that are no cosines, of a model whose vectors are of any
-    length, count as shares of the best one. Of equal worth, the one ranked higher goes first.
+    length, count as shares of the largest one. Of equal worth, the one ranked higher goes first.
 
     Args:
         candidates: The pool, best score first; larger than ``n``, or there is nothing to choose.
@@ -46,8 +46,9 @@ def diversify(
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
     vectors = vectors / np.maximum(length, np.finfo(np.float32).tiny)
     scores = candidates.scores
-    if scores[0] > _MOST_OF_COSINES:
-        scores = scores / scores[0]
+    largest = np.abs(scores).max()
+    if largest > _MOST_OF_COSINES:
+        scores = scores / largest
     relevance = (1 - diversity) * scores
     taken = np.zeros(n, dtype=np.int64)
     nearest = np.zeros(len(vectors), dtype=np.float32)

@@ -230,6 +230,7 @@ class BundleState(TypedDict):
     created: Annotated[
         str | None, Field(description="When it was built", examples=["2026-11-23T22:45:01+00:00"])
     ]
+    model: Annotated[str | None, Field(description="Which model it holds", examples=["opal"])]
     items: Annotated[int | None, Field(description="Catalog size", examples=[1682])]
     index: Annotated[str | None, Field(description="Kind of index", examples=["flat"])]
     metrics: Annotated[

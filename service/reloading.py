@@ -168,6 +168,7 @@ class BundleFollower:
         state = BundleState(
             version=version,
             created=None,
+            model=None,
             items=None,
             index=None,
             metrics={},
@@ -180,7 +181,8 @@ class BundleFollower:
         except (OpalError, OSError) as error:
             state["refused"] = state["refused"] or str(error)
             return state
-        state["created"], state["items"] = manifest.created, manifest.catalog.items
+        state["created"], state["model"] = manifest.created, manifest.model.name
+        state["items"] = manifest.catalog.items
         state["index"], state["metrics"] = manifest.index.kind, manifest.metrics.model_dump()
         return state
 

@@ -87,6 +87,41 @@ def write_run(
     return path
 
 
+def write_rival_run(
+    path: Path, *, unit_vectors: bool = False, k: int = 4, seed: int = 0, **options: Any
+) -> Path:
+    """Write a run of ComiRec-SA with random weights; else as ``write_run``.
+
+    Args:
+        path: The run's folder.
+        unit_vectors: Else item vectors are 0.5 to 3 long.
+        k: Interests.
+        seed: Of what is random.
+        options: What ``write_run`` takes.
+
+    Returns:
+        ``path``.
+    """
+    write_run(path, k=k, seed=seed, **options)
+    rng = np.random.default_rng(seed)
+    opal = load_opal(path / "encoder.safetensors")
+    lengths = 1.0 if unit_vectors else rng.uniform(0.5, 3, size=(len(opal.item_vectors), 1))
+    dim, hidden = opal.dim, 8
+    shapes = {
+        "attention.hidden.weight": (hidden, dim),
+        "attention.hidden.bias": (hidden,),
+        "attention.heads.weight": (k, hidden),
+        "attention.positions": (opal.max_len, dim),
+    }
+    tensors = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    tensors["item_embedding"] = (opal.item_vectors * lengths).astype(np.float32)
+    settings = {"model": "comirec-sa", "unit_vectors": unit_vectors, "max_len": opal.max_len}
+    write_encoder(path / "encoder.safetensors", tensors, settings)
+    manifest = json.loads((path / "run.json").read_text())
+    (path / "run.json").write_text(json.dumps({**manifest, "model": "comirec-sa", "stage": "main"}))
+    return path
+
+
 def write_random_encoder(
     run: Path,
     vectors: Floats,

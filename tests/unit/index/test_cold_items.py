@@ -93,3 +93,21 @@ def test_nothing_becomes_longer_than_a_trained_vector(vectors: Floats) -> None:
     found = stretched(0.1 * vectors[:5], np.ones(5, bool), interests, cuts, share=1.0, top=100)
 
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)
+
+
+def test_where_all_is_some_times_as_long_new_items_become_as_many_times_as_long(
+    vectors: Floats,
+) -> None:
+    interests, cuts = users(vectors, 20)
+    new = mean_vectors(vectors, [np.arange(cluster, 2000, K) for cluster in range(K)])
+    may_stretch = np.ones(len(new), bool)
+
+    found = stretched(new, may_stretch, interests, cuts, share=0.1, top=100)
+    longer = stretched(7 * new, may_stretch, interests, 7 * cuts, share=0.1, top=100, longest=7.0)
+
+    np.testing.assert_allclose(longer, 7 * found, rtol=1e-4)
+    assert (np.linalg.norm(longer, axis=1) > np.linalg.norm(7 * new, axis=1)).all()
+
+
+def test_without_hyper_categories_nothing_is_drawn_anywhere(vectors: Floats) -> None:
+    np.testing.assert_array_equal(pulled(vectors, None), vectors)

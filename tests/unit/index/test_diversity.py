@@ -66,6 +66,20 @@ def test_the_formula_by_hand() -> None:
     assert diversify(candidates, vectors, 0.1, 3).rows.tolist() == [0, 1, 2]
 
 
+@pytest.mark.parametrize("times", [5, 100])
+def test_longer_vectors_are_as_varied(times: int) -> None:
+    vectors = clustered_vectors(200, 8, 4, np.random.default_rng(0))[0]
+    candidates = pool(vectors, vectors[3], 60)
+    shares = candidates._replace(scores=candidates.scores / candidates.scores[0])
+
+    found = diversify(
+        shares._replace(scores=np.float32(times) * shares.scores), times * vectors, 0.7, 20
+    )
+
+    assert found.rows.tolist() == diversify(shares, vectors, 0.7, 20).rows.tolist()
+    assert found.rows.tolist() != candidates.rows[:20].tolist()
+
+
 def test_each_interest_keeps_its_places() -> None:
     rng = np.random.default_rng(0)
     vectors = clustered_vectors(200, 8, 4, rng)[0]

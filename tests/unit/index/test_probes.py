@@ -15,6 +15,8 @@ from index.probes import (
 )
 from index.retrieval import retrieve
 from model.errors import BundleError
+from model.inference.loading import ENCODER_FILE, load_encoder
+from tests.bundles import write_rival_run
 
 
 def test_probes_hold_what_the_encoder_used(bundle: Bundle) -> None:
@@ -58,6 +60,32 @@ def test_recall_of_a_flat_index_is_one_and_of_others_less(bundle: Bundle) -> Non
 
     assert measure_recall(build_faiss_index(vectors), vectors, probes) == 1.0
     assert 0.1 < measure_recall(build_faiss_index(vectors, kind="PQ4x4"), vectors, probes) < 0.99
+
+
+@pytest.mark.parametrize("times", [1, 1000])
+def test_rounding_of_long_vectors_costs_no_recall(tmp_path: Path, times: int) -> None:
+    """What float32 and float64 make of the same inner product differs with its size."""
+    encoder = load_encoder(write_rival_run(tmp_path / "run") / ENCODER_FILE)
+    vectors = times * encoder.item_vectors
+    probes = make_probes(encoder, [np.array([row, row + 1]) for row in range(20)])
+    longer = probes._replace(interests=times * probes.interests, scores=times**2 * probes.scores)
+
+    assert measure_recall(build_faiss_index(vectors), vectors, longer) == 1.0
+
+
+def test_a_rivals_probes_hold_on_another_machine_that_rounds_differently(tmp_path: Path) -> None:
+    encoder = load_encoder(write_rival_run(tmp_path / "run") / ENCODER_FILE)
+    item_index = build_faiss_index(encoder.item_vectors)
+    probes = make_probes(encoder, [np.array([3, 4])])
+    near, far = (
+        probes._replace(interests=probes.interests * np.float32(1 + apart))
+        for apart in (5e-5, 5e-4)
+    )
+
+    assert np.abs(probes.interests).max() > 0.5
+    assert check_probes(encoder, item_index, near, 0.9) == 1.0
+    with pytest.raises(BundleError, match="the encoder's interests for probe 0 differ by"):
+        check_probes(encoder, item_index, far, 0.9)
 
 
 def test_checking_returns_the_recall(bundle: Bundle) -> None:

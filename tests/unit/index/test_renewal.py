@@ -14,7 +14,7 @@ from index.registry import Registry
 from index.renewal import add_items, remove_items
 from index.retrieval import retrieve, similar_items
 from model.errors import InputError
-from tests.bundles import item_id, write_run
+from tests.bundles import item_id, write_rival_run, write_run
 from tests.optional import SCANN
 
 NOTHING = np.empty(0, dtype=np.int64)
@@ -38,6 +38,36 @@ def scann(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("scann")
     run = write_run(folder / "run", n_items=8000, dim=32)
     return build_bundle(run, folder / "bundle", kind="scann", target_recall=0.9).path
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["unit", "any-length"])
+def rival(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("rival")
+    run = write_rival_run(folder / "run", unit_vectors=request.param)
+    return build_bundle(run, folder / "bundle").path
+
+
+def test_a_rivals_new_items_are_means_and_no_longer_than_its_longest(
+    rival: Path, tmp_path: Path
+) -> None:
+    like = f"{item_id(1)}|{item_id(2)}"
+    new = table(tmp_path, f"item_id,similar_to,category\nlike,{like},\nnew,,genre-0\n")
+
+    bundle = open_bundle(add_items(rival, new, tmp_path / "next").path)
+
+    vectors = bundle.encoder.item_vectors
+    lengths = np.linalg.norm(vectors, axis=1)
+    np.testing.assert_allclose(vectors[-2], vectors[1:3].mean(axis=0), atol=1e-6)
+    assert lengths[:-2].max() == pytest.approx(1 if bundle.encoder.unit_vectors else 3, abs=0.05)
+    members = vectors[bundle.catalog.rows_in(["genre-0"])[:-1]]
+    assert np.linalg.norm(members.mean(axis=0)) < lengths[-1] <= lengths[:-2].max() + 1e-6
+
+
+def test_a_rivals_bundle_loses_items(rival: Path, tmp_path: Path) -> None:
+    bundle = open_bundle(remove_items(rival, [item_id(3)], tmp_path / "next").path)
+
+    assert bundle.manifest.model.name == "comirec-sa"
+    assert bundle.catalog.n_items == open_bundle(rival).catalog.n_items - 1
 
 
 def table(folder: Path, text: str) -> Path:

@@ -8,7 +8,7 @@ import pytest
 
 from index.build import build_bundle
 from index.manifest import read_manifest
-from tests.bundles import write_run
+from tests.bundles import write_rival_run, write_run
 
 
 class Outline(HTMLParser):
@@ -160,3 +160,15 @@ def test_without_yardsticks_the_report_speaks_of_none(tmp_path: Path) -> None:
 
     assert html.count('scope="colgroup"') == 1
     assert "yardsticks" not in html
+
+
+def test_a_rivals_report_says_nothing_of_hyper_categories(tmp_path: Path) -> None:
+    write_rival_run(tmp_path / "run", k=3)
+    html = report(tmp_path)
+    outline = Outline()
+    outline.feed(html)
+
+    assert "comirec-sa, main stage" in html
+    assert "3 interests" in html
+    assert "yper-categor" not in html
+    assert outline.open == []

@@ -256,6 +256,36 @@ def test_similar_items_leave_out_the_item_itself() -> None:
     assert (filtered.rows % 2 == 1).all()
 
 
+def test_similar_items_go_by_cosine_where_vectors_are_of_any_length() -> None:
+    rng = np.random.default_rng(0)
+    vectors = (rng.normal(size=(9000, 8)) * rng.uniform(0.1, 9, (9000, 1))).astype(np.float32)
+    vectors[77] = 0  # it has no direction
+    item_index = build_faiss_index(vectors)
+    unit = unit_rows(np.maximum(np.abs(vectors), 1e-9) * np.sign(vectors + 1e-12))
+    allowed = np.arange(9000) % 2 == 1
+    withheld = Withheld.of(np.array([3, 11]), 9000)
+
+    plain = similar_items(item_index, vectors, 5, 300, unit_vectors=False)
+    some = similar_items(
+        item_index,
+        vectors,
+        5,
+        9000,
+        excluded=np.array([7, -1]),
+        allowed=allowed,
+        withheld=withheld,
+        unit_vectors=False,
+    )
+
+    cosines = unit @ unit[5]
+    expected = [row for row in np.argsort(-cosines, kind="stable").tolist() if row != 5]
+    assert plain.rows.tolist() == expected[:300]
+    np.testing.assert_allclose(plain.scores, cosines[plain.rows], atol=1e-6)
+    assert {*some.rows.tolist()} == {*range(1, 9000, 2)} - {3, 5, 7, 11}
+    alone = similar_items(item_index, vectors, 77, 5, unit_vectors=False)
+    assert alone.scores.tolist() == [0] * 5
+
+
 @pytest.mark.parametrize("kind", ["flat", "ivf-sq", "ivf-pq", "hnsw", SCANN])
 def test_users_searched_together_get_what_each_gets_alone(kind: str) -> None:
     vectors = clustered_vectors(3000, 16, 4, np.random.default_rng(1))[0]

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from model.config import (
+    OPAL_ONLY,
     SPARSE_INTERACTIONS,
     TRAINING_OPTIONS,
     LossWeights,
@@ -15,6 +16,8 @@ from model.config import (
     TrainingConfig,
 )
 from model.errors import InputError
+from model.model_names import MULTI_INTEREST_RIVALS, SINGLE_VECTOR_RIVALS, TRAINABLE_MODELS
+from model.paper_recipes import PAPER_RECIPES
 
 RECIPES: tuple[Recipe, Recipe] = ("default", "paper")
 
@@ -58,6 +61,9 @@ RECIPES: tuple[Recipe, Recipe] = ("default", "paper")
         ({"start": "eigen"}, "--start is eigen; expected one of pmi, random"),
         ({"positives": "all"}, "--positives is all; expected one of horizon, one"),
         ({"recipe": "ours"}, "--recipe is ours; expected one of default, paper"),
+        ({"model": "ours"}, "--model is ours; expected one of opal, octopus, mind, comirec-dr, "),
+        ({"unit_vectors": False}, "--unit-vectors is off; vectors of opal are always of unit len"),
+        ({"model": "sasrec", "k": 4}, "--k is 4; sasrec makes a single vector of a history"),
     ],
 )
 def test_a_value_out_of_range_is_named_by_its_option(values: dict[str, Any], message: str) -> None:
@@ -112,8 +118,65 @@ def test_an_unknown_recipe_is_refused() -> None:
         TrainingConfig.for_recipe("ours")  # type: ignore[arg-type]
 
 
-def test_every_value_but_the_loss_weights_is_an_option() -> None:
-    assert {*TRAINING_OPTIONS, "loss_weights"} == {f.name for f in fields(TrainingConfig)}
+def test_every_value_but_the_model_and_the_loss_weights_is_an_option() -> None:
+    assert {*TRAINING_OPTIONS, "model", "loss_weights"} == {f.name for f in fields(TrainingConfig)}
+
+
+@pytest.mark.parametrize("model", TRAINABLE_MODELS)
+def test_the_default_recipe_is_the_same_for_all_models(model: str) -> None:
+    config = TrainingConfig.for_recipe("default", model=model)
+
+    assert config == replace(TrainingConfig(), model=model)
+
+
+@pytest.mark.parametrize("model", [*MULTI_INTEREST_RIVALS, *SINGLE_VECTOR_RIVALS])
+def test_a_rivals_paper_recipe_has_none_of_the_default_recipes_improvements(model: str) -> None:
+    config = TrainingConfig.for_recipe("paper", model=model)
+
+    assert (config.start, config.unit_vectors) == ("random", False)
+    assert config.positives != "horizon"
+    assert (config.temperature, config.learn_temperature) == (1.0, False)
+    assert (config.history_dropout, config.averaging) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("model", ["octopus", "mind", "comirec-dr", "comirec-sa"])
+def test_comirecs_negatives_are_ten_for_each_sequence(model: str) -> None:
+    config = TrainingConfig.for_recipe("paper", model=model)
+
+    assert config.n_negatives == 10 * config.batch_size
+
+
+@pytest.mark.parametrize("model", sorted(PAPER_RECIPES))
+def test_a_paper_recipe_holds_what_a_config_of_its_model_says(model: str) -> None:
+    config = TrainingConfig.for_recipe("paper", model=model)
+
+    assert {*PAPER_RECIPES} == {*TRAINABLE_MODELS}
+    assert config.to_dict() == {**config.to_dict(), **PAPER_RECIPES[model]}
+
+
+@pytest.mark.parametrize(
+    ("model", "k"), [("opal", 8), ("comirec-sa", 8), ("gru4rec", 1), ("sasrec", 1)]
+)
+def test_a_model_with_a_single_vector_has_one_interest_whatever_the_data(
+    model: str, k: int
+) -> None:
+    assert TrainingConfig(model=model).fitted_to(10**6).k == k
+    assert TrainingConfig(model=model).fitted_to(10).k == min(k, 4)
+
+
+def test_a_rivals_values_do_not_name_what_only_opal_has() -> None:
+    mine, theirs = TrainingConfig().to_dict(), TrainingConfig(model="mind").to_dict()
+
+    assert mine.keys() - theirs.keys() == OPAL_ONLY
+    assert theirs["model"] == "mind"
+
+
+def test_what_an_earlier_version_does_not_say_is_that_of_opal() -> None:
+    before = TrainingConfig().to_dict()
+    del before["model"], before["unit_vectors"]
+
+    assert TrainingConfig().differences(before) == ""
+    assert TrainingConfig(model="mind").differences(before) == "--model is mind, was opal"
 
 
 @pytest.mark.parametrize("recipe", RECIPES)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from model import objective, recipe
+from model import opal, recipe
 from model.config import TrainingConfig
 from model.dataset import Dataset
 from model.encoder import Stage
@@ -88,7 +88,7 @@ def test_products_in_half_precision_leave_losses_and_weights_single(
     full, half = learner_of(dataset, stage=stage), learner_of(dataset, stage=stage)
     full.take_step()
     monkeypatch.setattr(
-        objective, "mixed_precision", lambda _: torch.autocast("cpu", dtype=torch.bfloat16)
+        opal, "mixed_precision", lambda _: torch.autocast("cpu", dtype=torch.bfloat16)
     )
     half.take_step()
     losses, exact = half.take_losses(), full.take_losses()

@@ -103,6 +103,12 @@ def test_the_weight_of_ease_is_an_option(
         ("--model itemknn --yardsticks none", "--yardsticks", "itemknn"),
         ("--model pop --fit-on all --device cpu", "--device, --fit-on", "pop"),
         ("--ease-l2 3", "--ease-l2", "opal"),
+        (
+            "--model comirec-sa --sharing 0.1 --evolution 0.5",
+            "--evolution, --sharing",
+            "comirec-sa",
+        ),
+        ("--model gru4rec --assignment-temperature 1", "--assignment-temperature", "gru4rec"),
     ],
 )
 def test_an_option_of_another_model_is_refused(

@@ -167,6 +167,17 @@ def test_one_positive_each_can_be_asked_for(dataset: Dataset) -> None:
     assert batch.owners.tolist() == list(range(200))
 
 
+def test_the_very_next_item_can_be_asked_for(dataset: Dataset) -> None:
+    config = config_of("default", positives="next", history_dropout=0.0, batch_size=200)
+    batch = new_sampler(dataset, config, dataset.train_end).draw(np.random.default_rng(0))
+    newest = batch.items[batch.histories[np.cumsum(batch.lengths) - 1]]
+    positives = batch.items[batch.positives]
+
+    assert batch.owners.tolist() == list(range(200))
+    pairs = set(zip(dataset.items[:-1].tolist(), dataset.items[1:].tolist(), strict=True))
+    assert set(zip(newest.tolist(), positives.tolist(), strict=True)) <= pairs
+
+
 def test_a_log_too_small_to_train_on_is_refused(dataset: Dataset) -> None:
     with pytest.raises(InputError, match="too small to train"):
         new_sampler(dataset, config_of("default"), dataset.offsets[:-1] + 1)
