@@ -63,7 +63,21 @@ def add_compare(commands: Any) -> None:
         help="study these numbers of interests too, such as 1,2,4,8,16",
     )
     command.add_argument(
+        "--k-models",
+        type=_models,
+        default=MODELS,
+        metavar="NAME,…",
+        help="of which of the models (default: all that have several interests)",
+    )
+    command.add_argument(
         "--ablations", action="store_true", help="study OPAL with one thing left out at a time too"
+    )
+    command.add_argument(
+        "--study",
+        dest="studied",
+        type=lambda text: tuple(text.split(",")),
+        metavar="DATASET,…",
+        help="names of the data sets that --k and --ablations are of (default: all)",
     )
     command.add_argument(
         "--option",
@@ -99,7 +113,9 @@ def _compare(arguments: argparse.Namespace) -> Result:
         recipes=arguments.recipes,
         seeds=arguments.seeds,
         ks=arguments.ks,
+        k_models=arguments.k_models,
         ablations=arguments.ablations,
+        studied=arguments.studied,
         options=dict(arguments.options),
     )
     plan = make_plan(request)

@@ -35,6 +35,13 @@ class Table:
     header: Sequence[str]
     rows: Sequence[Sequence[Value]]
 
+    @property
+    def is_number(self) -> list[bool]:
+        """Whether a column holds numbers, for each of them."""
+        return [
+            any(row[column].is_number for row in self.rows) for column in range(len(self.header))
+        ]
+
 
 @dataclass(frozen=True)
 class Figure:

@@ -14,6 +14,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import NullLocator
 from numpy.typing import NDArray
 
@@ -26,6 +27,8 @@ _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#e69f00", "#cc79a7", "#56b4e9", "#
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "p", "h")
 _DASHES = ("-", "--", "-.", ":")
 _GREY = "#c8c8c8"
+_YELLOW = "#f0e442"
+_MAP_COLOURS = (*_COLOURS[:-1], _YELLOW)  # grey is for others there
 
 _SETTINGS: Any = {
     "svg.fonttype": "none",  # text stays text
@@ -155,9 +158,10 @@ def draw_map(name: str, places: NDArray[np.float64], groupings: Mapping[str, Gro
                 x[chosen],
                 y[chosen],
                 s=11,
-                color=_COLOURS[number % len(_COLOURS)],
-                marker=_MARKERS[(number + number // len(_COLOURS)) % len(_MARKERS)],
-                linewidths=0,
+                color=(colour := _MAP_COLOURS[number % len(_MAP_COLOURS)]),
+                marker=_MARKERS[(number + number // len(_MAP_COLOURS)) % len(_MARKERS)],
+                linewidths=0.4 if colour == _YELLOW else 0,  # too light without an edge
+                edgecolors="#333333",
                 label=_shorten(label),
                 rasterized=True,
             )
@@ -180,7 +184,8 @@ def _shorten(label: str) -> str:
 
 def _canvas(n_panels: int, *, width: float, height: float = 3.6) -> tuple[Canvas, list[Axes]]:
     """Make a canvas with panels side by side; sizes are in inches, of one panel."""
-    canvas = Canvas(figsize=(width * n_panels, height), layout="constrained")
+    layout = ConstrainedLayoutEngine(w_pad=0.12)
+    canvas = Canvas(figsize=(width * n_panels, height), layout=layout)
     return canvas, [canvas.add_subplot(1, n_panels, number + 1) for number in range(n_panels)]
 
 

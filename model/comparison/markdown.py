@@ -32,15 +32,10 @@ def _blocks(report: Report, page: str) -> Iterator[str]:
 
 
 def _table(table: Table) -> str:
-    is_number = [any(row[column].is_number for row in table.rows) for column in _columns(table)]
-    rule = ["---:" if number else "---" for number in is_number]
+    rule = ["---:" if is_number else "---" for is_number in table.is_number]
     lines = [list(map(_escape, table.header)), rule]
     lines += [[_value(value) for value in row] for row in table.rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def _columns(table: Table) -> range:
-    return range(len(table.header))
 
 
 def _value(value: Value) -> str:

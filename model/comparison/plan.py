@@ -31,7 +31,9 @@ class Request:
         recipes: Main tables are made of each; studies of the first.
         seeds: How many, by the name of the data set; ``ALL_OTHERS`` is there too.
         ks: Values of k to study.
+        k_models: Models to study them of; those with a single vector have none.
         ablations: Whether to study what is taken from OPAL.
+        studied: Names of the data sets to study on; None: all.
         options: Fields of ``TrainingConfig`` for all trainings.
     """
 
@@ -41,7 +43,9 @@ class Request:
     recipes: Sequence[Recipe]
     seeds: Mapping[str, int]
     ks: Sequence[int]
+    k_models: Sequence[str]
     ablations: bool
+    studied: Sequence[str] | None
     options: Mapping[str, Any]
 
 
@@ -121,6 +125,8 @@ def make_plan(request: Request) -> Plan:
         raise InputError(f"data sets of the same name: {', '.join(sorted(twice))}; rename a folder")
     if unknown := request.seeds.keys() - {ALL_OTHERS, *names}:
         raise InputError(f"--seeds names no data set: {', '.join(sorted(unknown))}")
+    if unknown := set(request.studied or ()) - set(names):
+        raise InputError(f"--study names no data set: {', '.join(sorted(unknown))}")
     lines: list[Line] = []
     left_out: list[tuple[str, str, str]] = []
     for data, model in product(datasets, request.models):
@@ -140,9 +146,10 @@ def _lines_of_model(request: Request, data: _Data, model: str) -> Iterator[Line]
     for recipe in request.recipes:
         main = _line(request, data, model, recipe, MAIN)
         yield main
-        if recipe != request.recipes[0]:
+        is_studied = request.studied is None or data.name in request.studied
+        if recipe != request.recipes[0] or not is_studied:
             continue
-        if model not in SINGLE_VECTOR_RIVALS:
+        if model in request.k_models and model not in SINGLE_VECTOR_RIVALS:
             for k in request.ks:
                 yield _or_main(_line(request, data, model, recipe, variant_of_k(k)), main)
         if model == OPAL and request.ablations:

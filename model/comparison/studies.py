@@ -46,7 +46,7 @@ def study_of_ablations(
         main: OPAL as it is; None: not finished.
         lines: Of variants that change something.
     """
-    if main is None:
+    if main is None or not lines:
         return
     rows: list[tuple[str, Mapping[str, Spread]]] = [("OPAL as it is", main.values)]
     if soft := main.stage_values("soft"):

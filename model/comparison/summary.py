@@ -135,9 +135,8 @@ class Summary:
         results = self._results[dataset, recipe]
         main = next((result for result in results if result.model == OPAL), None)
         parts = list(study_of_k(title, [line for line in lines if _studies_k(line)]))
-        if self._plan.request.ablations:
-            others = [line for line in lines if not _studies_k(line)]
-            parts += study_of_ablations(title, main, others)
+        others = [line for line in lines if not _studies_k(line)]
+        parts += study_of_ablations(title, main, others)
         if parts:
             yield Section(f"{title}: studies", parts=parts)
 

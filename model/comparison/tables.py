@@ -52,7 +52,7 @@ COST = (
     Column("valid_recall@50", "valid Recall@50", 4),
 )
 _BRIEF = (
-    Column("recall@50", "Recall@50 ↑", best_is_strong=True),
+    Column("recall@50", "Recall@50 ↑"),
     Column("hitrate@50", "HitRate@50 ↑"),
     Column("ndcg@50", "NDCG@50 ↑"),
     Column("ild_category@50", "ILD categories ↑"),

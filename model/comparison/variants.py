@@ -56,7 +56,7 @@ _OF_DEFAULT = (
     _lever("whole-future", "horizon is the whole future", "horizon"),
     _lever("later-cuts", "at least 3 interactions before the cut", "min_cut"),
     _lever("no-history-dropout", "no history dropout", "history_dropout"),
-    _lever("even-negatives", "negatives drawn evenly", "negatives"),
+    _lever("even-negatives", "B negatives drawn evenly", "negatives"),
     _lever("fixed-temperature", "temperature of scores not learned", "learn_temperature"),
     _lever("softer-assignment", "assignment temperature 0.1", "assignment_temperature"),
     _lever("no-sharing", "interests share nothing of the history", "sharing"),

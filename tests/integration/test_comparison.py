@@ -156,7 +156,8 @@ def test_a_model_is_added_later_and_the_report_made_anew(
 ) -> None:
     out = tmp_path / "out"
     first = compare(datasets[1:], out, "--models", "pop")
-    assert first.wait(120) == 0
+    first.communicate(timeout=120)
+    assert first.returncode == 0
     made = {path: path.stat().st_mtime_ns for path in out.rglob("measures.json")}
     second = compare(datasets[1:], out, "--models", "pop,itemknn", "--report-only", "--json")
     stdout, stderr = second.communicate(timeout=120)
@@ -171,7 +172,8 @@ def test_a_model_is_added_later_and_the_report_made_anew(
 def test_other_options_in_the_same_folder_are_refused(datasets: list[Path], tmp_path: Path) -> None:
     out = tmp_path / "out"
     first = compare(datasets[1:], out, "--models", "opal", "--seeds", "1", "--k", "4")
-    assert first.wait(120) == 0
+    first.communicate(timeout=120)
+    assert first.returncode == 0
 
     second = compare(datasets[1:], out, "--models", "opal", "--option", "dim=8")
     _, stderr = second.communicate(timeout=60)

@@ -11,6 +11,7 @@ from model.comparison.cell import CELL_FILE, restore_cell
 from model.comparison.plan import ALL_OTHERS, Plan, Request, make_plan
 from model.dataset import prepare
 from model.errors import InputError
+from model.model_names import TRAINABLE_MODELS
 from tests.planted import PlantedLog
 
 
@@ -30,7 +31,9 @@ def request(dataset_path: Path, out: Path, **changes: Any) -> Request:
         recipes=("default",),
         seeds={ALL_OTHERS: 2},
         ks=(),
+        k_models=TRAINABLE_MODELS,
         ablations=False,
+        studied=None,
         options={"dim": 16},
     )
     return replace(wanted, **changes)
@@ -95,6 +98,28 @@ def test_the_k_that_a_model_has_anyway_is_not_trained_twice(
     ]
     assert {cell.variant.name for cell in studied[1].cells} == {"main"}
     assert not any("k-4" in folder for folder in folders(plan, tmp_path))
+
+
+def test_studies_can_be_of_some_models_and_data_sets(
+    dataset_path: Path, other_path: Path, tmp_path: Path
+) -> None:
+    wanted = request(
+        dataset_path,
+        tmp_path,
+        datasets=[dataset_path, other_path],
+        models=("opal", "mind"),
+        ks=(2,),
+        k_models=("mind",),
+        ablations=True,
+        studied=("other",),
+    )
+
+    studied = [line for line in make_plan(wanted).lines if line.variant.name != "main"]
+
+    assert {line.dataset for line in studied} == {"other"}
+    assert [line.model for line in studied if line.variant.name == "k-2"] == ["mind"]
+    with pytest.raises(InputError, match="--study names no data set: yelp"):
+        make_plan(replace(wanted, studied=("yelp",)))
 
 
 def test_main_tables_come_first(dataset_path: Path, tmp_path: Path) -> None:

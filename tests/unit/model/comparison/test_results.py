@@ -21,6 +21,7 @@ from model.comparison.results import (
 )
 from model.comparison.summary import Summary
 from model.comparison.tables import ACCURACY, overview_row, table_of_results
+from model.model_names import TRAINABLE_MODELS
 
 N_USERS = 400
 
@@ -46,7 +47,9 @@ def plan(dataset_path: Path, tmp_path: Path) -> Plan:
         recipes=("default",),
         seeds={ALL_OTHERS: 2},
         ks=(),
+        k_models=TRAINABLE_MODELS,
         ablations=False,
+        studied=None,
         options={},
     )
     made = make_plan(request)

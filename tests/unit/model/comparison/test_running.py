@@ -14,6 +14,7 @@ from model.comparison.plan import ALL_OTHERS, Request, make_plan
 from model.comparison.running import run_cells
 from model.dataset import prepare
 from model.errors import OpalError
+from model.model_names import TRAINABLE_MODELS
 from tests.planted import PlantedLog
 
 STEPS = {"dim": 8, "batch_size": 16, "eval_every": 5, "max_steps": 10, "max_len": 9}
@@ -27,7 +28,9 @@ def cells_of(dataset: Path, out: Path, *models: str, **options: object) -> list[
         recipes=("default",),
         seeds={ALL_OTHERS: 1},
         ks=(),
+        k_models=TRAINABLE_MODELS,
         ablations=False,
+        studied=None,
         options={**STEPS, **options},
     )
     return make_plan(request).cells
