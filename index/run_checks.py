@@ -78,7 +78,7 @@ def _check_vectors(run: Run, encoder: UserEncoder) -> None:
     if vectors.shape != (len(run.items), encoder.dim):
         raise InputError(
             f"{run.encoder_path}: item vectors have shape {vectors.shape}, expected "
-            f"{(len(run.items), encoder.dim)} ({ITEMS_FILE}, hyper-categories); train again"
+            f"{(len(run.items), encoder.dim)} ({ITEMS_FILE}, its other tensors); train again"
         )
     if len(vectors) == 0:
         raise InputError(f"{run.path}: the catalog is empty; train on a log with items")

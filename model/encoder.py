@@ -51,10 +51,12 @@ class TrainableEncoder(nn.Module, ABC):
 
     Attributes:
         stages: In the order in which they are trained.
+        draws_at_random: Whether ``losses`` draws numbers from torch's generator, as dropout does.
         item_table: Shape (n_items, d), float32.
     """
 
     stages: ClassVar[tuple[Stage, ...]]
+    draws_at_random: ClassVar[bool] = False
 
     def __init__(
         self,

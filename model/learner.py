@@ -113,6 +113,9 @@ class Learner:
             InputError: The loss is not a finite number any more.
         """
         batch = self._sampler.draw(self._random)
+        if self.encoder.draws_at_random:
+            # The state of one generator is all that a checkpoint has to keep.
+            torch.manual_seed(int(self._random.integers(2**63)))
         losses = self.encoder.losses(batch, self.stage, self._config)
         loss = total_loss(losses)
         for optimizer in self._optimizers:

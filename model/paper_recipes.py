@@ -67,15 +67,61 @@ _COMIREC_DR: dict[str, Any] = {**_COMIREC, "learning_rate": 5e-3}
 # on the same task and with as many vectors.
 _OCTOPUS = _COMIREC
 
+# Ma et al., KDD 2020, as a public program runs it (github.com/abis330/DSSRec): scores are inner
+# products over √d, 4 intentions, the next item beside the whole future, no regularisation but
+# dropout (0.5); the sampled softmax of the paper with as many negatives as sequences.
+_DSSREC: dict[str, Any] = {
+    **_MULTI_INTEREST,
+    "batch_size": 256,
+    "positives": "horizon",
+    "horizon": 1.0,
+    "min_cut": 1,
+    "negatives": "popular",
+    "n_negatives": 256,
+    "temperature": 8.0,
+}
+
+# arXiv 2205.09593, as its authors ran it (github.com/libeibei95/CMI): one item drawn from all
+# after the cut, unit vectors, τ = 0.1 for all, B even negatives, weight decay 1e-4, patience 10.
+_CMI: dict[str, Any] = {
+    **_MULTI_INTEREST,
+    "k": 8,
+    "max_len": 100,
+    "positives": "one",
+    "min_cut": 6,
+    "temperature": 0.1,
+    "unit_vectors": True,
+    "weight_decay": 1e-4,
+    "patience": 10,
+}
+
+# arXiv 1511.06939, table 2, cross-entropy on RSC15: 100 units, batches of 500, no dropout;
+# negatives are the other items of the batch, and so by popularity. Its step size, 0.01, is that of
+# Adagrad; here it is Adam's. Trained after each interaction; sessions are not cut.
+_GRU4REC: dict[str, Any] = {
+    **_RIVAL,
+    "dim": 100,
+    "max_len": 100,
+    "batch_size": 500,
+    "min_cut": 1,
+    "negatives": "popular",
+    "n_negatives": 500,
+}
+
+# arXiv 1808.09781, section IV.D, and the defaults of its authors' program
+# (github.com/kang205/SASRec): d = 50, batches of 128, L = 50 (200 on MovieLens-1M), Adam's step
+# 0.001, dropout 0.5, no other regularisation. Its loss draws a negative for each position itself.
+_SASREC: dict[str, Any] = {**_RIVAL, "dim": 50, "max_len": 50, "batch_size": 128, "min_cut": 1}
+
 PAPER_RECIPES: Mapping[str, Mapping[str, Any]] = {
     "opal": _OPAL,
     "octopus": _OCTOPUS,
     "mind": _COMIREC,
     "comirec-dr": _COMIREC_DR,
     "comirec-sa": _COMIREC,
-    "dssrec": _MULTI_INTEREST,
-    "cmi": _MULTI_INTEREST,
-    "gru4rec": _RIVAL,
-    "sasrec": _RIVAL,
+    "dssrec": _DSSREC,
+    "cmi": _CMI,
+    "gru4rec": _GRU4REC,
+    "sasrec": _SASREC,
 }
 """By model; values of options of ``train``, with the names of ``TrainingConfig``'s fields."""

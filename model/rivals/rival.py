@@ -4,7 +4,7 @@ A rival's own module says how a history becomes k vectors, and what it learns by
 """
 
 from abc import abstractmethod
-from typing import ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -110,9 +110,11 @@ class Rival(TrainableEncoder):
         n_interests: int,
         max_len: int,
         sparse_gradients: bool,
+        **own: Any,
     ) -> Self:
-        """See ``TrainableEncoder.from_config``."""
+        """See ``TrainableEncoder.from_config``; ``own``: what the model's class takes besides."""
         return cls(
+            **own,
             n_items=n_items,
             n_interests=n_interests,
             dim=config.dim,
@@ -151,7 +153,8 @@ class Rival(TrainableEncoder):
         return {}
 
     def interests(self, histories: Tensor, stage: Stage) -> Tensor:  # noqa: ARG002
-        """See ``TrainableEncoder.interests``."""
+        """See ``TrainableEncoder.interests``; without dropout, as it is served."""
+        self.eval()
         is_item = histories != PADDING
         vectors = histories.new_zeros((*histories.shape, self.dim), dtype=self.item_table.dtype)
         vectors[is_item] = self.embed(histories[is_item])
@@ -164,7 +167,8 @@ class Rival(TrainableEncoder):
         stage: Stage,  # noqa: ARG002
         config: TrainingConfig,
     ) -> dict[str, Tensor]:
-        """See ``TrainableEncoder.losses``."""
+        """See ``TrainableEncoder.losses``; with dropout."""
+        self.train()
         on_device = self._on_device(batch)
         with mixed_precision(self.item_table.device):
             interests = self._sized(self.encode(on_device.histories).float())

@@ -130,13 +130,12 @@ def test_the_default_recipe_is_the_same_for_all_models(model: str) -> None:
 
 
 @pytest.mark.parametrize("model", [*MULTI_INTEREST_RIVALS, *SINGLE_VECTOR_RIVALS])
-def test_a_rivals_paper_recipe_has_none_of_the_default_recipes_improvements(model: str) -> None:
+def test_a_rivals_paper_recipe_leaves_out_what_the_default_recipe_adds(model: str) -> None:
     config = TrainingConfig.for_recipe("paper", model=model)
 
-    assert (config.start, config.unit_vectors) == ("random", False)
-    assert config.positives != "horizon"
-    assert (config.temperature, config.learn_temperature) == (1.0, False)
-    assert (config.history_dropout, config.averaging) == (0.0, 0.0)
+    assert (config.recipe, config.model, config.start) == ("paper", model, "random")
+    assert (config.learn_temperature, config.history_dropout, config.averaging) == (False, 0.0, 0.0)
+    assert config.max_len is not None
 
 
 @pytest.mark.parametrize("model", ["octopus", "mind", "comirec-dr", "comirec-sa"])

@@ -1,0 +1,172 @@
+"""CMI: interests by item categories, made robust by contrast (Li et al., SIGIR 2022, 2205.09593).
+
+OPAL's direct ancestor, in part by the same authors: implicit orthogonal categories share out a
+history; one general interest, by a GRU over all of it, is added to each category's. What the paper
+leaves open follows the authors' program (github.com/libeibei95/CMI).
+"""
+
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from model.arrays import Floats
+from model.config import TrainingConfig
+from model.cooccurrence import cluster_directions
+from model.device import mixed_precision
+from model.encoder import Stage, normalize
+from model.histories import TrainingBatch
+from model.losses import orthogonality_loss, uniformity_loss
+from model.ragged import last_states
+from model.rivals.gru4rec import gru_tensors
+from model.rivals.rival import PaddedHistories, Rival, pad
+
+ASSIGNMENT_TEMPERATURE = 0.1
+CONTRAST_TEMPERATURE = 0.1
+ORTHOGONALITY_WEIGHT = 10.0
+UNIFORMITY_WEIGHT = 1.0
+CONTRAST_WEIGHT = 0.05
+"""As the authors ran it, and the temperatures and the other weights as well."""
+
+LONGEST_UNSPLIT = 6
+"""A history of no more interactions is its own augmentation, twice."""
+
+
+class Cmi(Rival):
+    """z_j = norm(Σ_t a_tj e_t) + norm(g), a_t = softmax_j(e_t · c_j / τ), g from a GRU.
+
+    Args:
+        halves_predict: The augmentations predict, as in the authors' program, and not the whole
+            history; a recipe that drops a part of each history already has no need of it.
+        sizes: See ``Rival``.
+    """
+
+    name: ClassVar[str] = "cmi"
+    draws_at_random: ClassVar[bool] = True
+
+    def __init__(self, *, halves_predict: bool = False, **sizes: Any) -> None:
+        super().__init__(**sizes)
+        self.halves_predict = halves_predict
+        self.category_table = nn.Parameter(torch.empty(self.n_interests, self.dim))
+        nn.init.orthogonal_(self.category_table)
+        self.gru = nn.GRU(self.dim, self.dim, bias=False)
+        self.head = nn.Linear(self.dim, self.dim)
+
+    @classmethod
+    def from_config(cls, config: TrainingConfig, **sizes: Any) -> Self:
+        """See ``TrainableEncoder.from_config``."""
+        return super().from_config(config, halves_predict=config.recipe == "paper", **sizes)
+
+    @torch.no_grad()
+    def start_from(self, item_vectors: Floats, random: np.random.Generator) -> None:
+        """Begin with these item vectors, and with categories along their clusters."""
+        super().start_from(item_vectors, random)
+        directions = cluster_directions(item_vectors, self.n_interests, random)
+        self.category_table.copy_(torch.from_numpy(directions))
+
+    def hyper_categories(self) -> Tensor:
+        """C, the unit vectors of the categories. Shape (k, d), float32."""
+        return normalize(self.category_table)
+
+    def encode(self, histories: PaddedHistories) -> Tensor:
+        """See ``Rival.encode``."""
+        assignment = self._assignment(histories).to(histories.vectors.dtype)
+        category_interests = normalize((assignment.transpose(1, 2) @ histories.vectors).float())
+        return category_interests + self._general_interest(histories).unsqueeze(1)
+
+    def _assignment(self, histories: PaddedHistories) -> Tensor:
+        """a_tj, 0 where there is no interaction. Shape (batch, length, k), float32."""
+        logits = (histories.vectors @ self.hyper_categories().T).float() / ASSIGNMENT_TEMPERATURE
+        return logits.softmax(2) * histories.is_item.unsqueeze(2)
+
+    def _general_interest(self, histories: PaddedHistories) -> Tensor:
+        """norm(ReLU(W h + b)) of the GRU's last state h. Shape (batch, d), float32."""
+        vectors = histories.vectors[histories.is_item]
+        rows = torch.arange(len(vectors), device=vectors.device)
+        owners = torch.repeat_interleave(histories.is_item.sum(1))
+        states, order = last_states(self.gru, vectors, rows, owners, len(histories.is_item))
+        general = normalize(functional.relu(self.head(states)).float())
+        return torch.empty_like(general).index_copy(0, order, general)
+
+    def losses(
+        self,
+        batch: TrainingBatch,
+        stage: Stage,  # noqa: ARG002
+        config: TrainingConfig,  # noqa: ARG002
+    ) -> dict[str, Tensor]:
+        """See ``TrainableEncoder.losses``."""
+        self.train()
+        on_device = self._on_device(batch)
+        whole = on_device.histories
+        halves = self._sized_interests(two_halves(whole))
+        first, second = halves.chunk(2)
+        predicting = [first, second] if self.halves_predict else [self._sized_interests(whole)]
+        predictions = [self.prediction_loss(on_device, interests) for interests in predicting]
+        assignment = self._assignment(whole).flatten(0, 1)
+        occurrences = whole.is_item.flatten().to(assignment.dtype)
+        return {
+            "prediction": torch.stack(predictions).mean(),
+            "contrast": CONTRAST_WEIGHT * contrast_loss(first, second),
+            "orthogonality": ORTHOGONALITY_WEIGHT * orthogonality_loss(self.hyper_categories()),
+            "uniformity": UNIFORMITY_WEIGHT * uniformity_loss(assignment, occurrences),
+        }
+
+    def _sized_interests(self, histories: PaddedHistories) -> Tensor:
+        with mixed_precision(self.item_table.device):
+            return self._sized(self.encode(histories).float())
+
+    def own_tensors(self) -> dict[str, Tensor]:
+        """See ``Rival.own_tensors``."""
+        return {
+            "category": self.hyper_categories(),
+            **gru_tensors(self.gru),
+            "head.weight": self.head.weight,
+            "head.bias": self.head.bias,
+        }
+
+    def own_settings(self) -> dict[str, object]:
+        """See ``Rival.own_settings``."""
+        return {"temperature": ASSIGNMENT_TEMPERATURE}
+
+
+def two_halves(histories: PaddedHistories) -> PaddedHistories:
+    """Split each history at random into two parts of half its interactions, in order.
+
+    A short one (``LONGEST_UNSPLIT``) is taken whole, twice.
+
+    Args:
+        histories: Shape (batch, length, d) and so on.
+
+    Returns:
+        Batch 2 B: one half of every user, then the other half of every user.
+    """
+    vectors, is_item, ages = histories
+    lengths = is_item.sum(1, keepdim=True)
+    lots = torch.rand(is_item.shape, device=is_item.device).masked_fill(~is_item, 2.0)
+    in_first = lots.argsort(1).argsort(1) < lengths // 2
+    is_whole = lengths <= LONGEST_UNSPLIT
+    chosen = torch.stack((is_item & (in_first | is_whole), is_item & (~in_first | is_whole)))
+    places = chosen.flatten(1).nonzero()[:, 1]
+    return pad(
+        vectors.flatten(0, 1),
+        places,
+        chosen.sum(2).flatten(),
+        ages.flatten().index_select(0, places),
+    )
+
+
+def contrast_loss(first: Tensor, second: Tensor) -> Tensor:
+    """Interest j of a user in one augmentation is told from all others by that in the other one.
+
+    Cross-entropy of cos(z_uj, z'_vl) / τ over all users v and interests l, in both directions.
+
+    Args:
+        first: Interests of one augmentation. Shape (B, k, d), float32.
+        second: Of the other. Shape (B, k, d), float32.
+    """
+    first, second = (normalize(each.flatten(0, 1)) for each in (first, second))
+    similarities = first @ second.T / CONTRAST_TEMPERATURE
+    own = similarities.diagonal()
+    return 2 * -own.mean() + similarities.logsumexp(1).mean() + similarities.logsumexp(0).mean()
