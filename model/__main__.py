@@ -1,4 +1,4 @@
-"""``python -m model movielens|prepare|train|evaluate``: arguments to calls."""
+"""``python -m model movielens|prepare|train|evaluate|compare``: arguments to calls."""
 
 import argparse
 import logging
@@ -10,6 +10,7 @@ from typing import Any
 
 from model.baselines.names import YARDSTICKS
 from model.command import Result, add_json_option, run_command
+from model.comparison.command import add_compare
 from model.config import OPAL_ONLY, TRAINING_OPTIONS, TrainingConfig
 from model.dataset import prepare
 from model.errors import InputError, OpalError
@@ -41,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_prepare(commands)
     _add_train(commands)
     _add_evaluate(commands)
+    add_compare(commands)
     for command in commands.choices.values():
         add_json_option(command)
     return parser

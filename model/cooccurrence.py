@@ -48,14 +48,33 @@ def pmi_vectors(
     Returns:
         Shape (n_items, d), float32.
     """
-    pairs = _count_pairs(items, np.maximum(begin, end - MAX_USER_ITEMS), end, n_items, random)
-    vectors = _leading_eigenvectors(_positive_pmi(pairs), dim, random)
+    matrix = positive_pmi(items, begin, end, n_items=n_items, random=random)
+    vectors = _leading_eigenvectors(matrix, dim, random)
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
     # Of an item outside all leading eigenvectors only rounding is left, the same for all of them.
     unknown = length[:, 0] <= 10 * np.finfo(np.float32).eps * length.max()
     vectors[unknown] = random.standard_normal((int(unknown.sum()), dim))
     length[unknown] = np.linalg.norm(vectors[unknown], axis=1, keepdims=True)
     return np.ascontiguousarray(vectors / length, dtype=np.float32)
+
+
+def positive_pmi(
+    items: Rows, begin: Rows, end: Rows, *, n_items: int, random: np.random.Generator
+) -> sparse.csr_matrix:
+    """Return max(0, log p(v, w) / (p(v) p(w))) of all pairs of items; 0 of an item with itself.
+
+    Args:
+        items: See ``pmi_vectors``.
+        begin: As there.
+        end: As there.
+        n_items: As there.
+        random: For the users who are drawn where there are more than ``MAX_PAIRS`` pairs.
+
+    Returns:
+        Symmetric. Shape (n_items, n_items), float32.
+    """
+    pairs = _count_pairs(items, np.maximum(begin, end - MAX_USER_ITEMS), end, n_items, random)
+    return _positive_pmi(pairs)
 
 
 def cluster_directions(vectors: Floats, k: int, random: np.random.Generator) -> Floats:

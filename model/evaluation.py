@@ -5,14 +5,16 @@ item counts with its best one.
 """
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.arrays import Rows
+from model.arrays import Mask, Rows
 from model.histories import ragged_ranges
+from model.inference.encoder import UserEncoder
 
 Metrics = dict[str, float]
 
@@ -25,6 +27,29 @@ _MAX_USERS = 1024
 
 Encode = Callable[[Sequence[Rows]], Tensor]
 Score = Callable[[Sequence[Rows]], Tensor]
+
+
+class UserMetrics(NamedTuple):
+    """Metrics of each user, and what they were measured on.
+
+    Attributes:
+        values: By name (see ``evaluate_scores``); fractions. Each of shape (n_users,), float64.
+        best: Rows of the best items outside the history, best first; −1 where the catalog is used
+            up. Shape (n_users, kept), int32.
+    """
+
+    values: dict[str, NDArray[np.float64]]
+    best: NDArray[np.int32]
+
+    def average(self) -> Metrics:
+        """Return the means, and ``users``, how many were averaged."""
+        n_users = len(self.best)
+        if not n_users:
+            return {"users": 0}
+        return {
+            **{name: float(each.mean()) for name, each in self.values.items()},
+            "users": n_users,
+        }
 
 
 def evaluate(
@@ -41,14 +66,36 @@ def evaluate(
     Returns:
         See ``evaluate_scores``.
     """
-
-    def score(batch: Sequence[Rows]) -> Tensor:
-        return _best_over_interests(encode(batch), item_vectors)
-
+    score = score_by_interests(encode, item_vectors)
     return evaluate_scores(score, len(item_vectors), histories, targets)
 
 
-@torch.no_grad()
+def score_by_interests(encode: Encode, item_vectors: Tensor) -> Score:
+    """Make what scores items by the best interest of a user.
+
+    Args:
+        encode: Histories to interests, shape (batch, k, d).
+        item_vectors: Shape (n_items, d), float32.
+    """
+
+    def score(histories: Sequence[Rows]) -> Tensor:
+        return _best_over_interests(encode(histories), item_vectors)
+
+    return score
+
+
+def score_by_encoder(encoder: UserEncoder) -> Score:
+    """Make what scores items by an encoder of the kind that the service uses."""
+
+    def encode(histories: Sequence[Rows]) -> Tensor:
+        return torch.stack(
+            [torch.from_numpy(interests.vectors) for interests in encoder.encode_batch(histories)]
+        )
+
+    # A copy, because torch warns of arrays that are read-only as those of a file are.
+    return score_by_interests(encode, torch.tensor(encoder.item_vectors))
+
+
 def evaluate_scores(
     score: Score, n_items: int, histories: Sequence[Rows], targets: Sequence[Rows]
 ) -> Metrics:
@@ -65,17 +112,34 @@ def evaluate_scores(
         ``recall@K``, ``hitrate@K``, ``ndcg@K`` for the K of ``CUTOFFS``, fractions, and
         ``users``, how many were averaged. Without users, ``{"users": 0}``.
     """
-    if not histories:
-        return {"users": 0}
+    return evaluate_users(score, n_items, histories, targets, kept=0).average()
+
+
+@torch.no_grad()
+def evaluate_users(
+    score: Score, n_items: int, histories: Sequence[Rows], targets: Sequence[Rows], *, kept: int
+) -> UserMetrics:
+    """Measure each user; see ``evaluate_scores``.
+
+    Args:
+        score: As there.
+        n_items: As there.
+        histories: As there.
+        targets: As there.
+        kept: How many of each user's best items are returned, at most the largest cutoff.
+    """
     depth = min(max(CUTOFFS), n_items)
-    hits = np.zeros((len(histories), max(CUTOFFS)), dtype=np.bool_)
-    n_targets = np.array([len(target) for target in targets])
+    best_kept = np.full((len(histories), kept), -1, dtype=np.int32)
+    blocks = []
     block = max(1, min(_MAX_USERS, _MAX_BLOCK // n_items))
     for begin in range(0, len(histories), block):
         users = slice(begin, begin + block)
-        best = _best_items(score(histories[users]), histories[users], depth)
-        hits[users, :depth] = _is_target(best, targets[users], n_items)
-    return _average(hits, n_targets)
+        best = best_items(score(histories[users]), histories[users], depth)
+        best_kept[users, :depth] = best[:, :kept]
+        blocks.append(_measure(_is_target(best, targets[users], n_items), targets[users]))
+    names = blocks[0] if blocks else ()
+    values = {name: np.concatenate([each[name] for each in blocks]) for name in names}
+    return UserMetrics(values, best_kept)
 
 
 def _best_over_interests(interests: Tensor, item_vectors: Tensor) -> Tensor:
@@ -87,10 +151,15 @@ def _best_over_interests(interests: Tensor, item_vectors: Tensor) -> Tensor:
     return scores
 
 
-def _best_items(scores: Tensor, histories: Sequence[Rows], depth: int) -> Rows:
-    """Rows of the best items outside the history, best first. Shape (batch, depth), int64.
+def best_items(scores: Tensor, histories: Sequence[Rows], depth: int) -> Rows:
+    """Return rows of the best items outside the history, best first. Shape (batch, depth), int64.
 
     Where fewer than ``depth`` items are left, the row is −1.
+
+    Args:
+        scores: Written into. Shape (batch, n_items), float32.
+        histories: Each user's item rows.
+        depth: At most n_items.
     """
     lengths = np.array([len(history) for history in histories])
     users = np.repeat(np.arange(len(histories)), lengths)
@@ -100,7 +169,7 @@ def _best_items(scores: Tensor, histories: Sequence[Rows], depth: int) -> Rows:
     return rows
 
 
-def _is_target(best: Rows, targets: Sequence[Rows], n_items: int) -> NDArray[np.bool_]:
+def _is_target(best: Rows, targets: Sequence[Rows], n_items: int) -> Mask:
     lengths = np.array([len(target) for target in targets])
     users, _ = ragged_ranges(np.zeros_like(lengths), lengths)
     # One number per (user, item) lets one call answer for the whole batch.
@@ -109,15 +178,17 @@ def _is_target(best: Rows, targets: Sequence[Rows], n_items: int) -> NDArray[np.
     return np.isin(np.where(best >= 0, found, -1), wanted)
 
 
-def _average(hits: NDArray[np.bool_], n_targets: Rows) -> Metrics:
-    discount = 1 / np.log2(np.arange(hits.shape[1]) + 2)
+def _measure(hits: Mask, targets: Sequence[Rows]) -> dict[str, NDArray[np.float64]]:
+    """Turn hits by rank, shape (batch, depth), into metrics, each of shape (batch,)."""
+    n_targets = np.array([len(target) for target in targets])
+    discount = 1 / np.log2(np.arange(max(CUTOFFS)) + 2)
     ideal = np.concatenate(([0.0], np.cumsum(discount)))
-    metrics: Metrics = {}
+    metrics = {}
     for cutoff in CUTOFFS:
         top = hits[:, :cutoff]
         found = top.sum(1)
-        gain = top @ discount[:cutoff]
-        metrics[f"recall@{cutoff}"] = float((found / n_targets).mean())
-        metrics[f"hitrate@{cutoff}"] = float((found > 0).mean())
-        metrics[f"ndcg@{cutoff}"] = float((gain / ideal[np.minimum(n_targets, cutoff)]).mean())
-    return {**metrics, "users": len(hits)}
+        gain = top @ discount[: top.shape[1]]
+        metrics[f"recall@{cutoff}"] = found / n_targets
+        metrics[f"hitrate@{cutoff}"] = (found > 0).astype(np.float64)
+        metrics[f"ndcg@{cutoff}"] = gain / ideal[np.minimum(n_targets, cutoff)]
+    return metrics

@@ -5,9 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from model import training_log
 from model.baselines.measuring import measure
@@ -17,7 +15,7 @@ from model.config import TrainingConfig
 from model.dataset import Dataset, read_summary
 from model.encoder import Stage, TrainableEncoder
 from model.errors import InputError
-from model.evaluation import Metrics, evaluate
+from model.evaluation import Metrics, evaluate_scores, score_by_encoder
 from model.files import sync
 from model.inference.encoder import UserEncoder
 from model.inference.loading import ENCODER_FILE, load_encoder
@@ -265,15 +263,8 @@ def evaluate_inference(
     encoder: UserEncoder, histories: list[NDArray[Any]], targets: list[NDArray[Any]]
 ) -> Metrics:
     """Evaluate an encoder of the kind that the service uses (see ``model.evaluation``)."""
-
-    def encode(batch: Any) -> Tensor:
-        return torch.stack(
-            [torch.from_numpy(interests.vectors) for interests in encoder.encode_batch(batch)]
-        )
-
-    # A copy, because torch warns of arrays that are read-only as those of a file are.
-    item_vectors = torch.tensor(encoder.item_vectors)
-    return evaluate(encode, item_vectors, histories, targets)
+    score = score_by_encoder(encoder)
+    return evaluate_scores(score, len(encoder.item_vectors), histories, targets)
 
 
 def export_encoder(encoder: TrainableEncoder, path: Path, stage: Stage, max_len: int) -> None:

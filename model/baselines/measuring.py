@@ -8,7 +8,16 @@ from torch import Tensor
 from model.arrays import Rows
 from model.baselines.baseline import Baseline
 from model.dataset import Dataset, Sequences
-from model.evaluation import Metrics, evaluate_scores
+from model.evaluation import Metrics, Score, evaluate_scores
+
+
+def score_by_baseline(baseline: Baseline) -> Score:
+    """Make what scores items for the evaluation."""
+
+    def score(histories: Sequence[Rows]) -> Tensor:
+        return torch.from_numpy(baseline.scores(histories))
+
+    return score
 
 
 def measure(baseline: Baseline, n_items: int, sequences: Sequences) -> Metrics:
@@ -22,11 +31,9 @@ def measure(baseline: Baseline, n_items: int, sequences: Sequences) -> Metrics:
     Returns:
         See ``evaluate_scores``.
     """
-
-    def score(histories: Sequence[Rows]) -> Tensor:
-        return torch.from_numpy(baseline.scores(histories))
-
-    return evaluate_scores(score, n_items, sequences.histories, sequences.targets)
+    return evaluate_scores(
+        score_by_baseline(baseline), n_items, sequences.histories, sequences.targets
+    )
 
 
 def measure_parts(baseline: Baseline, dataset: Dataset) -> dict[str, Metrics]:

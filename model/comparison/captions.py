@@ -1,0 +1,30 @@
+"""What captions say alike: by which protocol, and what a measure means."""
+
+PROTOCOL = (
+    "Test part, full ranking of the catalog by exact search, without what the user has had; users "
+    "averaged; mean ± standard deviation over seeds."
+)
+INTERVALS = (
+    "Difference of each user's metric, averaged over seeds; 95 % percentile interval of 10,000 "
+    "resamples of the users. Ahead, behind: the interval excludes 0."
+)
+MEASURES = (
+    "Of each user's 50 best: ILD, the mean distance (1 − cosine) of pairs of items, by category "
+    "vectors and by co-occurrence vectors of the training part, which no compared model made; "
+    "category coverage, the share of all categories; pairwise PMI, the mean positive pointwise "
+    "mutual information of pairs (nats). Catalog coverage: the share of the catalog in anybody's "
+    "list. Log popularity: the mean natural logarithm of training interactions. Of a user's "
+    "interests: mean cosine of pairs, and mean Jaccard overlap of their own 50 best."
+)
+COST = (
+    "Seconds of a training with its validations, one thread, over all its interruptions; "
+    "parameters: numbers in the served encoder; L, found on validation: interactions of a history "
+    "that count."
+)
+ARROWS = "Arrows say which way is better."
+
+DISTANCES = (
+    ("ild_cooccurrence@50", "ILD@50, co-occurrence (1 − cosine)"),
+    ("ild_category@50", "ILD@50, categories (1 − cosine)"),
+)
+"""Measures of diversity that are drawn, and what stands at their axis."""

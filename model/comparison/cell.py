@@ -1,0 +1,199 @@
+"""A cell of the comparison: one training, its folder, and how far it is.
+
+cell.json      what it is: data set, model, recipe, variant, seed, options; written first
+run/           the run, as ``train`` writes it
+time.json      seconds that its training took so far
+log.txt        what its process said
+failed.json    why it failed, where it did
+users.npz      metrics of each user of the test part
+measures.json  all averages; written last
+"""
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from model.arrays import Floats
+from model.comparison.array_files import read_arrays
+from model.comparison.variants import Variant
+from model.config import LossWeights, Recipe, TrainingConfig
+from model.errors import InputError
+from model.files import read_json_object, replace_file
+from model.model_names import SINGLE_VECTOR_RIVALS
+
+FORMAT_VERSION = 1
+CELL_FILE = "cell.json"
+RUN_FOLDER = "run"
+TIME_FILE = "time.json"
+LOG_FILE = "log.txt"
+FAILED_FILE = "failed.json"
+USERS_FILE = "users.npz"
+MEASURES_FILE = "measures.json"
+
+
+def make_config(
+    model: str, recipe: Recipe, given: dict[str, Any], n_interactions: int
+) -> TrainingConfig:
+    """Return the options of a training; the only place that makes them.
+
+    Args:
+        model: Its name.
+        recipe: Whose values the other options have.
+        given: Options that were asked for.
+        n_interactions: Of the training part.
+
+    Raises:
+        InputError: A value is out of its range.
+    """
+    if model in SINGLE_VECTOR_RIVALS:  # k is asked of all models, and these have none
+        given = {name: value for name, value in given.items() if name != "k"}
+    return TrainingConfig.for_recipe(recipe, given, model=model).fitted_to(n_interactions)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training, or one yardstick.
+
+    Attributes:
+        folder: Where it is kept.
+        dataset: The folder that ``prepare`` wrote.
+        summary: Its ``dataset.json``.
+        model: Its name.
+        recipe: Its recipe; None: a yardstick, which has none.
+        variant: Its variant.
+        seed: Its seed.
+        config: Its options; None: a yardstick.
+    """
+
+    folder: Path
+    dataset: Path
+    summary: dict[str, Any]
+    model: str
+    recipe: Recipe | None
+    variant: Variant
+    seed: int
+    config: TrainingConfig | None
+
+    @property
+    def label(self) -> str:
+        """What it is, in words."""
+        words = [self.dataset.name, self.model]
+        if self.recipe is not None:
+            words += [self.recipe, self.variant.name, f"seed {self.seed}"]
+        return " ".join(words)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether it needs not be run."""
+        return (self.folder / MEASURES_FILE).exists()
+
+    def describe(self) -> dict[str, Any]:
+        """Return what ``cell.json`` holds."""
+        return {
+            "format_version": FORMAT_VERSION,
+            "dataset": {"path": str(self.dataset.resolve()), "summary": self.summary},
+            "model": self.model,
+            "recipe": self.recipe,
+            "variant": self.variant.name,
+            "seed": self.seed,
+            "config": None if self.config is None else self.config.to_dict(),
+        }
+
+    def require_same(self) -> None:
+        """Raise InputError if the folder holds a cell of other data or options."""
+        before = self.read_description()
+        if before is None:
+            return
+        if problem := self._difference(before):
+            raise InputError(
+                f"{self.folder}: holds a cell {problem}; choose another --out, remove the folder, "
+                "or ask for the same"
+            )
+
+    def _difference(self, before: dict[str, Any]) -> str:
+        if before.get("format_version") != FORMAT_VERSION:
+            return f"of format {before.get('format_version')}, this program reads {FORMAT_VERSION}"
+        if before.get("dataset", {}).get("summary") != self.summary:
+            return f"of another data set than {self.dataset}"
+        now = self.describe()
+        # By way of JSON, as those before went.
+        if json.loads(json.dumps(now["config"])) != before.get("config"):
+            before_config = before.get("config")
+            told = before_config if isinstance(before_config, dict) else {}
+            words = self.config.differences(told) if self.config else "it has options"
+            return f"with other options ({words})"
+        return ""
+
+    def read_description(self) -> dict[str, Any] | None:
+        """Read ``cell.json``; None where there is none.
+
+        Raises:
+            InputError: It is damaged.
+        """
+        path = self.folder / CELL_FILE
+        try:
+            return read_json_object(path)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path}: cannot be read: {error}; remove the folder") from error
+
+    def begin(self) -> None:
+        """Make the folder and write ``cell.json``; the paths in it are those of now."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / FAILED_FILE).unlink(missing_ok=True)
+        replace_file(self.folder / CELL_FILE, json.dumps(self.describe(), indent=2) + "\n")
+
+    def fail(self, error: str) -> None:
+        """Write down why it failed."""
+        replace_file(self.folder / FAILED_FILE, json.dumps({"error": error}) + "\n")
+
+    def failure(self) -> str | None:
+        """Return why it failed last time; None where it did not."""
+        path = self.folder / FAILED_FILE
+        return str(read_json_object(path)["error"]) if path.exists() else None
+
+    def measures(self) -> dict[str, Any]:
+        """Read ``measures.json`` of a finished cell."""
+        return read_json_object(self.folder / MEASURES_FILE)
+
+    def users(self) -> dict[str, Floats]:
+        """Read the metrics of each user, by name. Each of shape (n_users,), float32."""
+        return read_arrays(self.folder / USERS_FILE)
+
+
+def restore_cell(folder: Path, description: dict[str, Any]) -> Cell:
+    """Return the cell that ``Cell.describe`` described.
+
+    Args:
+        folder: Where it is.
+        description: What ``cell.json`` holds.
+    """
+    options = description["config"]
+    return Cell(
+        folder=folder,
+        dataset=Path(description["dataset"]["path"]),
+        summary=description["dataset"]["summary"],
+        model=description["model"],
+        recipe=description["recipe"],
+        variant=Variant(description["variant"], description["variant"]),
+        seed=description["seed"],
+        config=None if options is None else _restore_config(options),
+    )
+
+
+def _restore_config(options: dict[str, Any]) -> TrainingConfig:
+    if (weights := options.get("loss_weights")) is not None:
+        options = {**options, "loss_weights": LossWeights(**weights)}
+    return TrainingConfig(**options)
+
+
+def read_seconds(folder: Path) -> dict[str, float]:
+    """Return the seconds, ``wall`` and ``cpu``, that a cell's training took so far."""
+    path = folder / TIME_FILE
+    if not path.exists():
+        return {"wall": 0.0, "cpu": 0.0}
+    seconds = read_json_object(path)
+    return {name: float(seconds.get(name, math.nan)) for name in ("wall", "cpu")}

@@ -1,0 +1,164 @@
+"""The part of the report on one data set and recipe: all models as they are."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from model.comparison.captions import ARROWS, DISTANCES, INTERVALS, MEASURES, PROTOCOL
+from model.comparison.captions import COST as COST_CAPTION
+from model.comparison.cell import RUN_FOLDER
+from model.comparison.document import Figure, Section, Table
+from model.comparison.figures import (
+    Panel,
+    draw_curves,
+    draw_map,
+    draw_shares,
+    draw_trade_off,
+    figure_name,
+)
+from model.comparison.item_map import group_by_category, group_by_direction, place_items
+from model.comparison.results import Against, Result, kind_of
+from model.comparison.tables import ACCURACY, COST, LISTS, table_against, table_of_results
+from model.inference.loading import load_encoder
+from model.model_names import OPAL
+from model.run import read_run
+
+
+@dataclass(frozen=True)
+class MainSection:
+    """What one data set and recipe show.
+
+    Attributes:
+        title: Data set and recipe.
+        facts: A sentence on the data set.
+        results: Of all models.
+        against: OPAL against each of the others.
+    """
+
+    title: str
+    facts: str
+    results: Sequence[Result]
+    against: Sequence[Against]
+
+    def section(self) -> Section:
+        """Return tables and figures."""
+        if not self.results:
+            return Section(self.title, [self.facts, "Nothing is finished yet."])
+        return Section(self.title, [self.facts], list(self._parts()))
+
+    def _parts(self) -> Iterator[Table | Figure]:
+        results, of_data = self.results, self._of_data
+        better = "Larger is better; the best stands out."
+        yield table_of_results("Accuracy", f"{of_data} {PROTOCOL} {better}", ACCURACY, results)
+        if self.against:
+            yield table_against("OPAL against each", f"{of_data} {INTERVALS}", self.against)
+        caption = f"{of_data} {MEASURES} {ARROWS}"
+        yield table_of_results("Diversity, breadth, popularity", caption, LISTS, results)
+        yield from self._trade_off()
+        yield table_of_results("Cost", f"{of_data} {COST_CAPTION}", COST, results)
+        yield from self._curves()
+        yield from self._shares()
+        yield from self._map()
+
+    @property
+    def _of_data(self) -> str:
+        n_users = self.results[0].measures[0]["test"]["users"]
+        return f"{self.title}, {n_users:,} users."
+
+    def _trade_off(self) -> Iterator[Figure]:
+        panels = [
+            Panel(
+                label,
+                {
+                    result.model: {result.values["recall@50"].mean: result.values[name]}
+                    for result in self.results
+                    if name in result.values and "recall@50" in result.values
+                },
+            )
+            for name, label in known_distances(self.results)
+        ]
+        if not panels:  # nobody to measure
+            return
+        yield Figure(
+            "Diversity against Recall@50",
+            f"{self._of_data} A point is a model, averaged over seeds. Right: more hits; up: more "
+            "diverse lists of 50. What is both further right and further up is better.",
+            draw_trade_off(figure_name("trade-off", self.title), panels),
+        )
+
+    def _curves(self) -> Iterator[Figure]:
+        curves = {
+            result.model: points
+            for result in self.results
+            if (points := _points(result.measures[0].get("curve", [])))
+        }
+        if curves:
+            yield Figure(
+                "Training curves",
+                f"{self._of_data} Validation Recall@50 of the first seed by step; the steps of a "
+                "model's stages one after the other. Higher is better. A stage ends when "
+                "validation has not gained for as long as patience lasts, or with its last step.",
+                draw_curves(figure_name("curves", self.title), curves),
+            )
+
+    def _shares(self) -> Iterator[Figure]:
+        shares = {
+            result.model: interests["shares"]
+            for result in self.results
+            if kind_of(result.model) == "multi-interest"
+            and (interests := result.measures[0].get("interests"))
+        }
+        if shares:
+            yield Figure(
+                "Share of interactions per interest",
+                f"{self._of_data} First seed, the interactions of test users' histories, each with "
+                "the interest that holds most of it; OPAL's are its hyper-categories. Largest "
+                "first. One long piece: the interests have collapsed into one.",
+                draw_shares(figure_name("shares", self.title), shares),
+            )
+
+    def _map(self) -> Iterator[Figure]:
+        ours = next((result for result in self.results if result.model == OPAL), None)
+        if ours is None:
+            return
+        run = read_run(ours.cells[0].folder / RUN_FOLDER)
+        encoder = load_encoder(run.encoder_path)
+        if encoder.hyper_categories is None:
+            return
+        groupings = {
+            "by hyper-category": group_by_direction(encoder.item_vectors, encoder.hyper_categories)
+        }
+        by_category = group_by_category(run.items["category"])
+        if by_category is None:
+            note = "The data have no categories to set beside them."
+        else:
+            groupings["by first category"] = by_category
+            note = "Right: the same places by first category, of which the 8 most frequent."
+        places = place_items(encoder.item_vectors)
+        yield Figure(
+            "Items by hyper-category",
+            f"{self._of_data} OPAL's item vectors, first seed: the {len(places):,} most popular "
+            "items, placed by t-SNE. Left: by the hyper-category that they point along most. "
+            f"{note} Hyper-categories that form regions of their own tell items apart.",
+            draw_map(figure_name("map", self.title), places, groupings),
+        )
+
+
+def known_distances(results: Sequence[Result]) -> list[tuple[str, str]]:
+    """Return names and labels of those ``DISTANCES`` that any of the results has."""
+    return [
+        (name, label)
+        for name, label in DISTANCES
+        if any(name in result.values for result in results)
+    ]
+
+
+def _points(curve: Sequence[Mapping[str, Any]]) -> list[tuple[int, float]]:
+    """Return (step, validation Recall@50), the steps of stages counted on."""
+    points: list[tuple[int, float]] = []
+    begin, stage = 0, None
+    for point in curve:
+        if point["stage"] != stage:
+            begin, stage = (points[-1][0] if points else 0), point["stage"]
+        points.append((begin + point["step"], point["valid_recall@50"]))
+    return points

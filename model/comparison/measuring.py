@@ -1,0 +1,159 @@
+"""What a finished run is measured by, on the test part, with the encoder that would be served."""
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from model.baselines.measuring import score_by_baseline
+from model.checkpoint import load_checkpoint
+from model.comparison.array_files import write_arrays
+from model.comparison.cell import (
+    FORMAT_VERSION,
+    MEASURES_FILE,
+    RUN_FOLDER,
+    USERS_FILE,
+    Cell,
+    read_seconds,
+)
+from model.comparison.diversity import CUTOFFS, measure_lists
+from model.comparison.interests import measure_interests
+from model.comparison.reference import Reference
+from model.comparison.variants import MAIN
+from model.dataset import Dataset
+from model.encoder import Stage
+from model.evaluation import Score, UserMetrics, evaluate_users, score_by_encoder
+from model.files import replace_file
+from model.fit import export_encoder
+from model.inference.encoder import UserEncoder
+from model.inference.loading import ENCODER_FILE, load_encoder
+from model.recipe import new_encoder
+from model.run import CHECKPOINTS, Run, read_run
+from model.tensor_files import map_tensors
+from model.yardstick_run import remake_baseline
+
+INTEREST_USERS = 2_000
+"""Users whose interests are looked at, the same ones for all models."""
+
+
+@dataclass(frozen=True)
+class _Measurer:
+    """What all models of a data set are measured by.
+
+    Attributes:
+        dataset: The data.
+        reference: Of its catalog.
+    """
+
+    dataset: Dataset
+    reference: Reference
+
+    def measure(self, score: Score) -> tuple[UserMetrics, dict[str, float]]:
+        """Return each user's metrics, and all averages of metrics and lists."""
+        test = self.dataset.test
+        found = evaluate_users(
+            score, self.dataset.n_items, test.histories, test.targets, kept=max(CUTOFFS)
+        )
+        of_lists = measure_lists(found.best, self.reference) if test.histories else {}
+        return found, {**found.average(), **of_lists}
+
+    def look_into(self, encoder: UserEncoder) -> dict[str, Any]:
+        """Return what is measured of an encoder besides its lists."""
+        users = self.dataset.test.sample(INTEREST_USERS)
+        found = measure_interests(encoder, users.histories)
+        return {
+            "k": encoder.n_interests,
+            "max_len": encoder.max_len,
+            "interests": None
+            if found is None
+            else {
+                "cosine": found.cosine,
+                "overlap": found.overlap,
+                "shares": found.shares.tolist(),
+            },
+        }
+
+
+def measure_cell(cell: Cell, dataset: Dataset, reference: Reference) -> None:
+    """Measure the run of a cell; write ``users.npz``, then ``measures.json``.
+
+    Args:
+        cell: Its run is finished.
+        dataset: Its data.
+        reference: Of their catalog.
+    """
+    run = read_run(cell.folder / RUN_FOLDER)
+    measurer = _Measurer(dataset, reference)
+    measures: dict[str, Any] = {
+        "format_version": FORMAT_VERSION,
+        "model": cell.model,
+        "valid": run.manifest["metrics"]["valid"],
+        "seconds": read_seconds(cell.folder),
+    }
+    if cell.config is None:
+        baseline = remake_baseline(run, dataset)
+        found, test = measurer.measure(score_by_baseline(baseline))
+        measures |= {"hyper_parameters": baseline.hyper_parameters, "test": test}
+    else:
+        encoder = load_encoder(run.encoder_path)
+        found, test = measurer.measure(score_by_encoder(encoder))
+        measures |= {
+            "stage": run.manifest["stage"],
+            "test": test,
+            **measurer.look_into(encoder),
+            "parameters": _count_parameters(run),
+            "curve": run.manifest["curve"],
+            "stages": dict(_measure_stages(cell, run, measurer)),
+        }
+    users = {
+        name: values.astype(np.float32)
+        for name, values in found.values.items()
+        if int(name.partition("@")[2]) in CUTOFFS
+    }
+    write_arrays(cell.folder / USERS_FILE, users)
+    text = json.dumps(_without_nan(measures), indent=2, allow_nan=False)
+    replace_file(cell.folder / MEASURES_FILE, text + "\n")
+
+
+def _measure_stages(
+    cell: Cell, run: Run, measurer: _Measurer
+) -> Iterator[tuple[Stage, dict[str, Any]]]:
+    """Measure each stage of a model that has several: "OPAL (soft)" is a result of its own."""
+    stages = run.manifest["stages"]
+    if len(stages) == 1 or cell.variant.name != MAIN.name:
+        return
+    for stage in stages:
+        path = cell.folder / f"{stage}.safetensors"
+        _export_stage(cell, run, measurer.dataset, stage, path)
+        encoder = load_encoder(path)
+        _, test = measurer.measure(score_by_encoder(encoder))
+        yield stage, {"test": test, **measurer.look_into(encoder)}
+        path.unlink()
+
+
+def _export_stage(cell: Cell, run: Run, dataset: Dataset, stage: Stage, path: Path) -> None:
+    """Write the encoder of a stage's best weights, of a training that may have chosen another."""
+    assert cell.config is not None  # only trainings have stages
+    weights, _ = load_checkpoint(run.path / CHECKPOINTS, stage)
+    encoder = new_encoder(dataset, replace(cell.config, start="random"), dataset.train_end)
+    encoder.load_state_dict(weights)
+    export_encoder(encoder, path, stage, run.manifest["stages"][stage]["max_len"])
+
+
+def _count_parameters(run: Run) -> int:
+    """Return how many numbers the served encoder holds, item vectors included."""
+    tensors, _ = map_tensors(run.path / ENCODER_FILE)
+    return sum(tensor.size for tensor in tensors.values())
+
+
+def _without_nan(value: Any) -> Any:
+    """Replace NaN, which JSON does not have, by None."""
+    if isinstance(value, dict):
+        return {name: _without_nan(each) for name, each in value.items()}
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    return value

@@ -1,0 +1,174 @@
+"""Finished cells put together: means over seeds, and OPAL against each rival, user by user."""
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.baselines.names import YARDSTICKS
+from model.comparison.bootstrap import Interval, paired_intervals
+from model.comparison.cell import Cell
+from model.comparison.plan import Line, Plan
+from model.config import Recipe
+from model.model_names import MULTI_INTEREST_RIVALS, OPAL
+
+COMPARED_BY = ("recall@50", "hitrate@50")
+
+
+class Spread(NamedTuple):
+    """A measure over seeds.
+
+    Attributes:
+        mean: The mean.
+        std: Sample standard deviation; None for one seed.
+    """
+
+    mean: float
+    std: float | None
+
+
+@dataclass(frozen=True)
+class Result:
+    """What is known of one line of a table.
+
+    Attributes:
+        line: The line.
+        cells: Its finished cells.
+        measures: ``measures.json`` of each of them.
+        values: Measures over seeds, by name; one that a model does not have is not there.
+    """
+
+    line: Line
+    cells: Sequence[Cell]
+    measures: Sequence[dict[str, Any]]
+    values: Mapping[str, Spread]
+
+    @property
+    def model(self) -> str:
+        """Name of the model."""
+        return self.line.model
+
+    def stage_values(self, stage: str) -> Mapping[str, Spread]:
+        """Return measures over seeds of one stage of the training; empty where it has none."""
+        stages = [measures.get("stages", {}).get(stage) for measures in self.measures]
+        return _spreads([_flat(each) for each in stages if each])
+
+    def user_means(self, metric: str) -> NDArray[np.float64]:
+        """Return a metric of each user, averaged over seeds. Shape (n_users,)."""
+        seeds = [cell.users()[metric].astype(np.float64) for cell in self.cells]
+        mean: NDArray[np.float64] = np.mean(seeds, axis=0)
+        return mean
+
+
+class Against(NamedTuple):
+    """OPAL against a rival.
+
+    Attributes:
+        rival: Name of the rival.
+        intervals: By metric, of ``COMPARED_BY``.
+    """
+
+    rival: str
+    intervals: Mapping[str, Interval]
+
+
+def read_results(lines: Sequence[Line]) -> list[Result]:
+    """Read what is finished of some lines; those of which nothing is are left out."""
+    results = []
+    for line in lines:
+        cells = [cell for cell in line.cells if cell.is_finished]
+        if cells:
+            measures = [cell.measures() for cell in cells]
+            values = _spreads([_flat(each) for each in measures])
+            results.append(Result(line, cells, measures, values))
+    return results
+
+
+def compare_with_rivals(results: Sequence[Result]) -> list[Against]:
+    """Compare OPAL with every other model of a main table; empty where it is not there.
+
+    Users are paired: the difference of one user's metrics, each averaged over seeds.
+    """
+    ours = next((result for result in results if result.model == OPAL), None)
+    rivals = [result for result in results if result.model != OPAL]
+    if ours is None or not rivals or not ours.measures[0]["test"]["users"]:
+        return []
+    own = {metric: ours.user_means(metric) for metric in COMPARED_BY}
+    differences = [
+        own[metric] - rival.user_means(metric) for rival in rivals for metric in COMPARED_BY
+    ]
+    found = iter(paired_intervals(differences))
+    return [
+        Against(rival.model, {metric: next(found) for metric in COMPARED_BY}) for rival in rivals
+    ]
+
+
+def best_rival(results: Sequence[Result]) -> Result | None:
+    """Return the multi-interest rival with the highest test Recall@50; None without any.
+
+    Chosen on the very users that it is compared on, which favours the rival.
+    """
+    rivals = [
+        result
+        for result in results
+        if result.model in MULTI_INTEREST_RIVALS and "recall@50" in result.values
+    ]
+    return max(rivals, key=lambda result: result.values["recall@50"].mean, default=None)
+
+
+def kind_of(model: str) -> str:
+    """Say what kind of model it is."""
+    if model in YARDSTICKS:
+        return "yardstick"
+    return "multi-interest" if model in (OPAL, *MULTI_INTEREST_RIVALS) else "single vector"
+
+
+def failures(plan: Plan) -> list[tuple[Cell, str]]:
+    """Return the cells that failed, and why."""
+    found = [(cell, cell.failure()) for cell in plan.cells if not cell.is_finished]
+    return [(cell, why) for cell, why in found if why is not None]
+
+
+def missing(plan: Plan) -> list[Cell]:
+    """Return the cells that are not finished and have not failed."""
+    return [cell for cell in plan.cells if not cell.is_finished and cell.failure() is None]
+
+
+def main_results(plan: Plan, dataset: str, recipe: Recipe) -> list[Result]:
+    """Read what is finished of a main table."""
+    return read_results(plan.main(dataset, recipe))
+
+
+def _flat(measures: Mapping[str, Any]) -> dict[str, float]:
+    """Return the numbers of one cell by name; None is left out."""
+    interests = measures.get("interests") or {}
+    numbers = {
+        **measures["test"],
+        **measures.get("seconds", {}),
+        "cosine": interests.get("cosine"),
+        "overlap": interests.get("overlap"),
+        **{name: measures.get(name) for name in ("parameters", "k", "max_len")},
+        "valid_recall@50": measures.get("valid", {}).get("recall@50"),
+    }
+    return {
+        name: value
+        for name, value in numbers.items()
+        if value is not None and not math.isnan(value)
+    }
+
+
+def _spreads(numbers: Sequence[Mapping[str, float]]) -> dict[str, Spread]:
+    """Put the numbers of several seeds together; only what all of them have."""
+    if not numbers:
+        return {}
+    names = [name for name in numbers[0] if all(name in each for each in numbers)]
+    return {name: _spread([each[name] for each in numbers]) for name in names}
+
+
+def _spread(values: Sequence[float]) -> Spread:
+    std = statistics.stdev(values) if len(values) > 1 else None
+    return Spread(statistics.fmean(values), std)

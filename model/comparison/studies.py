@@ -1,0 +1,68 @@
+"""The part of the report on one data set's studies: number of interests, ablations."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from model.comparison.captions import ARROWS, PROTOCOL
+from model.comparison.document import Figure, Table
+from model.comparison.figures import Panel, draw_study, figure_name
+from model.comparison.main_section import known_distances
+from model.comparison.plan import Line
+from model.comparison.results import Result, Spread, read_results
+from model.comparison.tables import brief_table
+
+
+def study_of_k(title: str, lines: Sequence[Line]) -> Iterator[Table | Figure]:
+    """Show Recall@50 and diversity by k: figures 3 and 4 of arXiv 2407.14741.
+
+    Args:
+        title: Data set and recipe.
+        lines: Of variants that set k.
+    """
+    results = read_results(lines)
+    if not results:
+        return
+    rows = [(f"{each.model}, {each.line.variant.label}", each.values) for each in results]
+    caption = f"{title}. {PROTOCOL} {ARROWS}"
+    yield brief_table("Number of interests", caption, "model", rows)
+    measures = [("recall@50", "Recall@50 (fraction)"), *known_distances(results)]
+    yield Figure(
+        "Recall@50 and diversity by number of interests",
+        f"{title}. As the paper's figures 3 and 4 (arXiv 2407.14741). Bars: ± one standard "
+        "deviation over seeds. Larger is better.",
+        draw_study(
+            figure_name("k", title),
+            [Panel(label, _by_model(name, results)) for name, label in measures],
+        ),
+    )
+
+
+def study_of_ablations(
+    title: str, main: Result | None, lines: Sequence[Line]
+) -> Iterator[Table | Figure]:
+    """Show OPAL with one thing changed at a time.
+
+    Args:
+        title: Data set and recipe.
+        main: OPAL as it is; None: not finished.
+        lines: Of variants that change something.
+    """
+    if main is None or not lines:
+        return
+    rows: list[tuple[str, Mapping[str, Spread]]] = [("OPAL as it is", main.values)]
+    if soft := main.stage_values("soft"):
+        rows.append(("soft stage only", soft))
+    if hard := main.stage_values("hard"):
+        rows.append(("hard stage, whatever validation chose", hard))
+    rows += [(each.line.variant.label, each.values) for each in read_results(lines)]
+    caption = f"{title}: OPAL with one thing changed. {PROTOCOL} {ARROWS}"
+    yield brief_table("Ablations", caption, "what is changed", rows)
+
+
+def _by_model(name: str, results: Sequence[Result]) -> dict[str, dict[float, Spread]]:
+    """Return a measure by model, then by k."""
+    drawn: dict[str, dict[float, Spread]] = {}
+    for result in results:
+        if name in result.values:
+            k = result.line.variant.options["k"]
+            drawn.setdefault(result.model, {})[k] = result.values[name]
+    return drawn

@@ -1,0 +1,160 @@
+"""All that is reported, in one structure, from which page and Markdown are written."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from model.comparison.captions import INTERVALS, PROTOCOL
+from model.comparison.document import Report, Section, Table, Value
+from model.comparison.main_section import MainSection
+from model.comparison.plan import Line, Plan
+from model.comparison.results import (
+    Against,
+    Result,
+    compare_with_rivals,
+    failures,
+    main_results,
+    missing,
+    read_results,
+)
+from model.comparison.studies import study_of_ablations, study_of_k
+from model.comparison.tables import OVERVIEW_HEADER, overview_row
+from model.comparison.variants import MAIN
+from model.config import Recipe
+from model.model_names import OPAL
+
+
+class Summary:
+    """What a plan's finished cells show.
+
+    Args:
+        plan: The plan.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._recipes = plan.request.recipes
+        self._results: dict[tuple[str, Recipe], list[Result]] = {}
+        self._against: dict[tuple[str, Recipe], list[Against]] = {}
+        for dataset in plan.summaries:
+            for recipe in self._recipes:
+                results = main_results(plan, dataset, recipe)
+                self._results[dataset, recipe] = results
+                self._against[dataset, recipe] = compare_with_rivals(results)
+
+    def report(self) -> Report:
+        """Return the report."""
+        sections = [self._overview()]
+        for dataset in self._plan.summaries:
+            sections += [self._main_section(dataset, recipe) for recipe in self._recipes]
+            sections += self._studies(dataset)
+        sections += self._what_is_not_there()
+        paragraphs = [
+            "Made by python -m model compare. All models learn from the same part of the same "
+            "data, are stopped by the same validation, and are measured by the encoder that would "
+            "be served. Recipe default: every model gets what OPAL's default recipe does otherwise "
+            "than its paper; recipe paper: every model as its own paper says."
+        ]
+        return Report("Retrieval models compared", paragraphs, sections)
+
+    def document(self) -> dict[str, Any]:
+        """Return the same as JSON types."""
+        return {
+            "results": [
+                {
+                    "dataset": result.line.dataset,
+                    "recipe": result.line.recipe,
+                    "model": result.model,
+                    "variant": result.line.variant.name,
+                    "seeds": len(result.cells),
+                    "values": {name: each._asdict() for name, each in result.values.items()},
+                }
+                for result in read_results(self._plan.lines)
+            ],
+            "opal_against": [
+                {
+                    "dataset": dataset,
+                    "recipe": recipe,
+                    "rival": rival,
+                    "metric": metric,
+                    **interval._asdict(),
+                    "verdict": interval.verdict,
+                }
+                for (dataset, recipe), against in self._against.items()
+                for rival, intervals in against
+                for metric, interval in intervals.items()
+            ],
+            "failed": {cell.label: why for cell, why in failures(self._plan)},
+            "missing": [cell.label for cell in missing(self._plan)],
+            "left_out": [list(each) for each in self._plan.left_out],
+        }
+
+    def _overview(self) -> Section:
+        rows = []
+        for (dataset, recipe), results in self._results.items():
+            row = overview_row(f"{dataset}, {recipe}", results, self._against[dataset, recipe])
+            rows += [row] if row else []
+        if not rows:
+            return Section(
+                "Overview", ["No data set has both OPAL and a multi-interest rival finished yet."]
+            )
+        caption = (
+            f"The rival with the highest test Recall@50, which favours it. {PROTOCOL} {INTERVALS}"
+        )
+        return Section(
+            "Overview",
+            parts=[Table("OPAL and its best multi-interest rival", caption, OVERVIEW_HEADER, rows)],
+        )
+
+    def _main_section(self, dataset: str, recipe: Recipe) -> Section:
+        return MainSection(
+            title=f"{dataset}, recipe {recipe}",
+            facts=self._facts(dataset),
+            results=self._results[dataset, recipe],
+            against=self._against[dataset, recipe],
+        ).section()
+
+    def _facts(self, dataset: str) -> str:
+        summary = self._plan.summaries[dataset]
+        seeds = max(
+            (len(line.cells) for line in self._plan.lines if line.dataset == dataset), default=0
+        )
+        return (
+            f"{summary['users']:,} users, {summary['items']:,} items seen in training; "
+            f"{summary['train']:,} training, {summary['valid']:,} validation, "
+            f"{summary['test']:,} test interactions; split: {summary['split']}. Seeds: {seeds}."
+        )
+
+    def _studies(self, dataset: str) -> Iterator[Section]:
+        recipe = self._recipes[0]
+        title = f"{dataset}, recipe {recipe}"
+        lines = [
+            line
+            for line in self._plan.lines
+            if (line.dataset, line.recipe) == (dataset, recipe) and line.variant.name != MAIN.name
+        ]
+        results = self._results[dataset, recipe]
+        main = next((result for result in results if result.model == OPAL), None)
+        parts = list(study_of_k(title, [line for line in lines if _studies_k(line)]))
+        others = [line for line in lines if not _studies_k(line)]
+        parts += study_of_ablations(title, main, others)
+        if parts:
+            yield Section(f"{title}: studies", parts=parts)
+
+    def _what_is_not_there(self) -> Iterator[Section]:
+        failed = [[Value(cell.label), Value(why)] for cell, why in failures(self._plan)]
+        if failed:
+            caption = "Cells that failed; the same command tries them again."
+            yield Section("Failed", parts=[Table("Failed", caption, ["cell", "error"], failed)])
+        left_out = [
+            [Value(f"{dataset} {model}"), Value(why)] for dataset, model, why in self._plan.left_out
+        ]
+        if left_out:
+            caption = "What the data do not allow."
+            yield Section("Left out", parts=[Table("Left out", caption, ["cell", "why"], left_out)])
+        if absent := missing(self._plan):
+            labels = "; ".join(cell.label for cell in absent)
+            yield Section("Not run yet", [f"{len(absent)} cells: {labels}"])
+
+
+def _studies_k(line: Line) -> bool:
+    return "k" in line.variant.options

@@ -1,0 +1,106 @@
+"""Pictures: the same for the same numbers, their text as text."""
+
+import re
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from model.comparison.figures import (
+    Panel,
+    draw_curves,
+    draw_map,
+    draw_shares,
+    draw_study,
+    draw_trade_off,
+    figure_name,
+)
+from model.comparison.item_map import OTHERS, Grouping
+from model.comparison.results import Spread
+from model.model_names import TRAINABLE_MODELS
+
+LINES: dict[str, dict[float, Spread]] = {
+    "opal": {1: Spread(0.1, 0.01), 4: Spread(0.2, None)},
+    "comirec-sa": {1: Spread(0.2, 0.01), 4: Spread(0.15, 0.02)},
+}
+PLACES = np.random.default_rng(0).normal(size=(30, 2))
+GROUPS = Grouping(["a$b$ & <c>", "_hidden", "x" * 60], np.arange(30) % 4 - 1)
+
+
+def all_figures(name: str) -> dict[str, str]:
+    panels = [Panel("Recall@50 (fraction)", LINES), Panel("ILD@50", LINES)]
+    curves = {model: [(50, 0.1), (100, 0.2)] for model in TRAINABLE_MODELS}
+    return {
+        "study": draw_study(name, panels),
+        "trade-off": draw_trade_off(name, panels),
+        "curves": draw_curves(name, curves),
+        "shares": draw_shares(name, {"opal": [0.5, 0.3, 0.2], "mind": [0.98, 0.01, 0.01]}),
+        "map": draw_map(name, PLACES, {"by category": GROUPS}),
+    }
+
+
+@pytest.fixture(scope="module")
+def figures() -> dict[str, str]:
+    return all_figures("one")
+
+
+def texts(svg: str) -> str:
+    return "\n".join(ElementTree.fromstring(svg).itertext())
+
+
+def test_they_are_repeatable(figures: dict[str, str]) -> None:
+    assert all_figures("one") == figures
+
+
+def test_they_are_well_formed_and_load_nothing(figures: dict[str, str]) -> None:
+    for svg in figures.values():
+        for element in ElementTree.fromstring(svg).iter():
+            for name, value in element.attrib.items():
+                if name.endswith("href"):
+                    assert value.startswith(("#", "data:"))
+        assert not re.search(r"url\((?!#)", svg)
+
+
+def test_ids_of_two_figures_of_a_page_differ(figures: dict[str, str]) -> None:
+    def ids(svg: str) -> set[str]:
+        return set(re.findall(r'\bid="([^"]+)"', svg))
+
+    for svg, other in zip(figures.values(), all_figures("two").values(), strict=True):
+        assert not ids(svg) & ids(other)
+        used = set(re.findall(r'(?:url\(#|href="#)([^")]+)', svg))
+        assert used <= ids(svg)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("study", ["k, interests per user", "Recall@50 (fraction)", "opal", "comirec-sa"]),
+        ("trade-off", ["Recall@50 (fraction)", "ILD@50", "opal", "comirec-sa"]),
+        ("curves", ["training step", "validation Recall@50 (fraction)", *TRAINABLE_MODELS]),
+        ("shares", ["share of interactions (fraction)", "opal", "mind", "98 %", "50 %"]),
+        ("map", ["by category", "a$b$ & <c>", "_hidden", "xxx…", "others"]),
+    ],
+)
+def test_axes_and_lines_are_named(figures: dict[str, str], kind: str, words: list[str]) -> None:
+    found = texts(figures[kind])
+
+    for word in words:
+        assert word in found
+
+
+def test_models_differ_in_more_than_colour(figures: dict[str, str]) -> None:
+    curves = figures["curves"]
+
+    # A legend's lines: colour, dashes; and markers, which are shapes of their own.
+    assert len(set(re.findall(r"stroke-dasharray: [^;]+", curves))) >= 3
+    markers = re.findall(r'<path id="[^"]+" d="([^"]+)"', curves)
+    assert len(set(markers)) >= len(TRAINABLE_MODELS)
+
+
+def test_a_figures_name_is_fit_for_an_id() -> None:
+    assert figure_name("map", 'a "b", <c>') == "map-a--b----c-"
+
+
+def test_others_are_shown_in_grey(figures: dict[str, str]) -> None:
+    assert (GROUPS.group == OTHERS).any()
+    assert "others" in texts(figures["map"])

@@ -1,0 +1,146 @@
+"""Finished cells put together."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from model.comparison.array_files import write_arrays
+from model.comparison.cell import MEASURES_FILE, USERS_FILE, Cell
+from model.comparison.document import Value
+from model.comparison.plan import ALL_OTHERS, Plan, Request, make_plan
+from model.comparison.results import (
+    Spread,
+    best_rival,
+    compare_with_rivals,
+    failures,
+    main_results,
+    missing,
+)
+from model.comparison.summary import Summary
+from model.comparison.tables import ACCURACY, overview_row, table_of_results
+from model.model_names import TRAINABLE_MODELS
+
+N_USERS = 400
+
+
+def finish(cell: Cell, mean: float, **more: Any) -> None:
+    """Write what a finished cell holds; users differ alike in all models."""
+    random = np.random.default_rng(0)
+    base = random.random(N_USERS) * 0.5
+    noise = np.random.default_rng(cell.seed + 1).normal(0, 0.01, N_USERS)
+    users = (base - base.mean() + mean + noise - noise.mean()).astype(np.float32)
+    write_arrays(cell.folder / USERS_FILE, {"recall@50": users, "hitrate@50": 1 - users})
+    test = {"recall@50": mean, "hitrate@50": 1 - mean, "ild_cooccurrence@50": 0.5, "users": N_USERS}
+    measures = {"test": test, "seconds": {"wall": 2.0, "cpu": 1.0}, **more}
+    (cell.folder / MEASURES_FILE).write_text(json.dumps(measures))
+
+
+@pytest.fixture
+def plan(dataset_path: Path, tmp_path: Path) -> Plan:
+    request = Request(
+        datasets=[dataset_path],
+        out=tmp_path,
+        models=("opal", "mind", "comirec-sa", "sasrec", "pop"),
+        recipes=("default",),
+        seeds={ALL_OTHERS: 2},
+        ks=(),
+        k_models=TRAINABLE_MODELS,
+        ablations=False,
+        studied=None,
+        options={},
+    )
+    made = make_plan(request)
+    for cell in made.cells:
+        cell.begin()
+    return made
+
+
+def finish_all(plan: Plan, **means: float) -> None:
+    for cell in plan.cells:
+        mean = means.get(cell.model.replace("-", "_"))
+        if mean is not None:
+            # Of two seeds, mean ± std: the second lies 0.02 above the first.
+            finish(cell, mean + 0.02 * (cell.seed - 0.5) if cell.config else mean)
+
+
+def test_means_and_deviations_are_over_seeds(plan: Plan) -> None:
+    finish_all(plan, opal=0.3, pop=0.1)
+
+    results = {result.model: result for result in main_results(plan, "dataset", "default")}
+
+    assert list(results) == ["opal", "pop"]
+    assert results["opal"].values["recall@50"] == pytest.approx((0.3, 0.02 / 2**0.5))
+    assert results["pop"].values["recall@50"] == Spread(0.1, None)
+    assert results["opal"].values["cpu"] == Spread(1.0, 0.0)
+    assert results["opal"].user_means("recall@50").mean() == pytest.approx(0.3, abs=1e-6)
+
+
+def test_opal_is_compared_user_by_user(plan: Plan) -> None:
+    finish_all(plan, opal=0.3, mind=0.29, comirec_sa=0.2, sasrec=0.32, pop=0.1)
+
+    against = compare_with_rivals(main_results(plan, "dataset", "default"))
+
+    # Users differ by 0.14 from one another: only a paired comparison tells 0.01.
+    found = {rival: intervals["recall@50"] for rival, intervals in against}
+    assert found["mind"].difference == pytest.approx(0.01, abs=1e-6)
+    verdicts = {rival: interval.verdict for rival, interval in found.items()}
+    assert verdicts == {"mind": "ahead", "comirec-sa": "ahead", "sasrec": "behind", "pop": "ahead"}
+    hit_rates = {rival: intervals["hitrate@50"].verdict for rival, intervals in against}
+    assert hit_rates["sasrec"] == "ahead"
+
+
+def test_the_best_rival_is_a_multi_interest_model(plan: Plan) -> None:
+    finish_all(plan, opal=0.3, mind=0.29, comirec_sa=0.2, sasrec=0.32, pop=0.4)
+    results = main_results(plan, "dataset", "default")
+
+    best = best_rival(results)
+    row = overview_row("dataset", results, compare_with_rivals(results))
+
+    assert best is not None
+    assert best.model == "mind"
+    assert row is not None
+    assert [value.text for value in row[:4]] == [
+        "dataset",
+        "0.3000 ± 0.0141",
+        "mind",
+        "0.2900 ± 0.0141",
+    ]
+    assert row[5] == Value("ahead", strong=True)
+
+
+def test_without_opal_there_is_nothing_to_compare(plan: Plan) -> None:
+    finish_all(plan, mind=0.29, pop=0.1)
+
+    assert compare_with_rivals(main_results(plan, "dataset", "default")) == []
+
+
+def test_the_best_stands_out_and_missing_seeds_are_said(plan: Plan) -> None:
+    finish_all(plan, mind=0.29, pop=0.1)
+    finish(plan.cells[0], 0.28)
+
+    table = table_of_results("t", "c", ACCURACY, main_results(plan, "dataset", "default"))
+
+    assert table.header == ["model", "Recall@50 ↑", "HitRate@50 ↑"]
+    assert [row[0].text for row in table.rows] == ["opal (1 of 2 seeds)", "mind", "pop"]
+    assert [[value.strong for value in row[1:]] for row in table.rows] == [
+        [False, False],
+        [True, False],
+        [False, True],
+    ]
+
+
+def test_what_failed_and_what_is_missing_is_said(plan: Plan) -> None:
+    finish_all(plan, mind=0.29)
+    plan.cells[0].fail("the loss is nan")
+
+    ((cell, why),) = failures(plan)
+    document = Summary(plan).document()
+
+    assert (cell, why) == (plan.cells[0], "the loss is nan")
+    assert document["failed"] == {"dataset opal default main seed 0": "the loss is nan"}
+    assert len(missing(plan)) == len(plan.cells) - 3
+    titles = [section.title for section in Summary(plan).report().sections]
+    assert titles == ["Overview", "dataset, recipe default", "Failed", "Not run yet"]

@@ -1,0 +1,118 @@
+"""Cells in processes of their own: some fail, and the others go on."""
+
+import json
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from model.comparison.cell import LOG_FILE, RUN_FOLDER, Cell
+from model.comparison.plan import ALL_OTHERS, Request, make_plan
+from model.comparison.running import run_cells
+from model.dataset import prepare
+from model.errors import OpalError
+from model.model_names import TRAINABLE_MODELS
+from tests.planted import PlantedLog
+
+STEPS = {"dim": 8, "batch_size": 16, "eval_every": 5, "max_steps": 10, "max_len": 9}
+
+
+def cells_of(dataset: Path, out: Path, *models: str, **options: object) -> list[Cell]:
+    request = Request(
+        datasets=[dataset],
+        out=out,
+        models=models,
+        recipes=("default",),
+        seeds={ALL_OTHERS: 1},
+        ks=(),
+        k_models=TRAINABLE_MODELS,
+        ablations=False,
+        studied=None,
+        options={**STEPS, **options},
+    )
+    return make_plan(request).cells
+
+
+def test_what_is_finished_is_not_run_again(dataset_path: Path, tmp_path: Path) -> None:
+    cells = cells_of(dataset_path, tmp_path, "opal", "pop")
+    run_cells(cells, tmp_path, jobs=2, device="cpu")
+    files = [path for cell in cells for path in cell.folder.rglob("*") if path.is_file()]
+    before = {path: path.stat().st_mtime_ns for path in files}
+
+    run_cells(cells, tmp_path, jobs=2, device="cpu")
+
+    assert {path: path.stat().st_mtime_ns for path in files} == before
+    opal, pop = (cell.measures() for cell in cells)
+    assert opal["k"] == 4
+    assert set(opal["stages"]) == {"soft", "hard"}
+    assert opal["stages"][opal["stage"]]["test"] == opal["test"]
+    assert opal["parameters"] >= 8 * (cells[0].summary["items"] + 4)  # and the hard stage's
+    assert opal["seconds"]["cpu"] > 0
+    assert pop["hyper_parameters"] == {}
+    # What was measured on the exported encoder is what training measured on its own.
+    manifest = json.loads((cells[0].folder / RUN_FOLDER / "run.json").read_text())
+    for name, value in manifest["metrics"]["test"].items():
+        assert opal["test"][name] == pytest.approx(value, abs=1e-4)
+
+
+def test_metrics_of_users_average_to_the_measures(dataset_path: Path, tmp_path: Path) -> None:
+    (cell,) = cells_of(dataset_path, tmp_path, "itemknn")
+    run_cells([cell], tmp_path, jobs=1, device="cpu")
+
+    users, test = cell.users(), cell.measures()["test"]
+
+    assert sorted(users) == sorted(
+        f"{kind}@{cutoff}" for kind in ("recall", "hitrate", "ndcg") for cutoff in (10, 20, 50)
+    )
+    for name, values in users.items():
+        assert len(values) == test["users"]
+        assert values.mean() == pytest.approx(test[name], abs=1e-5)
+
+
+def test_one_that_fails_says_so_and_the_others_go_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    interactions, _ = PlantedLog(n_users=30, items_per_category=10, length=4).write(tmp_path)
+    prepare(interactions, tmp_path / "short", split="user")  # nobody to validate by
+    cells = cells_of(tmp_path / "short", tmp_path / "out", "opal", "pop")
+
+    with caplog.at_level("INFO"):
+        run_cells(cells, tmp_path / "out", jobs=1, device="cpu")
+
+    failure = cells[0].failure()
+    assert failure is not None
+    assert "no user has a validation target" in failure
+    assert not cells[0].is_finished
+    assert cells[1].is_finished
+    assert "cell 1 of 2: short opal default main seed 0: failed: " in caplog.text
+    assert "cell 2 of 2: short pop: " in caplog.text
+
+
+def test_a_signal_stops_all_and_the_same_command_goes_on(
+    dataset_path: Path, tmp_path: Path
+) -> None:
+    endless = {"max_steps": 100_000, "patience": 100_000}
+    (cell,) = cells_of(dataset_path, tmp_path, "opal", **endless)
+
+    def interrupt() -> None:
+        log = cell.folder / LOG_FILE
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            if log.exists() and "step 5:" in log.read_text():
+                break
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(OpalError, match="stopped by SIGTERM"):
+        run_cells([cell], tmp_path, jobs=1, device="cpu")
+    thread.join()
+
+    assert cell.failure() is None
+    assert "saved at step" in (cell.folder / LOG_FILE).read_text()
+    checkpoint = json.loads((cell.folder / RUN_FOLDER / "checkpoints/latest.json").read_text())
+    assert checkpoint["step"] >= 5

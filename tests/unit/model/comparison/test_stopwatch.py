@@ -1,0 +1,51 @@
+"""Time is added up over interruptions."""
+
+import json
+import signal
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from model.comparison import stopwatch
+from model.comparison.cell import TIME_FILE, read_seconds
+from model.comparison.stopwatch import measured
+from model.interruption import Stopped
+
+
+def test_times_of_several_sessions_add_up(tmp_path: Path) -> None:
+    with measured(tmp_path):
+        time.sleep(0.2)
+    first = read_seconds(tmp_path)
+    with suppress(Stopped), measured(tmp_path):
+        time.sleep(0.2)
+        raise Stopped(signal.SIGTERM)
+    second = read_seconds(tmp_path)
+
+    assert 0.2 <= first["wall"] < 2
+    assert second["wall"] >= first["wall"] + 0.2
+
+
+def test_sleep_is_no_work_and_work_is(tmp_path: Path) -> None:
+    with measured(tmp_path):
+        time.sleep(0.3)
+        asleep = read_seconds(tmp_path)
+        begun = time.process_time()
+        while time.process_time() - begun < 0.3:
+            pass
+    found = read_seconds(tmp_path)
+
+    assert asleep == {"wall": 0.0, "cpu": 0.0}  # not noted yet
+    assert 0.3 <= found["cpu"] < found["wall"]
+
+
+def test_what_a_kill_would_lose_is_noted_on_the_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stopwatch, "_EVERY", 0.05)
+    with measured(tmp_path):
+        time.sleep(0.4)
+        noted = json.loads((tmp_path / TIME_FILE).read_text())
+
+    assert noted["wall"] > 0.1
