@@ -63,8 +63,7 @@ _COMIREC: dict[str, Any] = {
 # By the program's instructions this one needs another step size.
 _COMIREC_DR: dict[str, Any] = {**_COMIREC, "learning_rate": 5e-3}
 
-# Its paper (Liu et al., SIGIR 2020) is not openly published: values of the paper that came next,
-# on the same task and with as many vectors.
+# Liu et al., SIGIR 2020: its values were not at hand; those of ComiRec, which it competes with.
 _OCTOPUS = _COMIREC
 
 # Ma et al., KDD 2020, as a public program runs it (github.com/abis330/DSSRec): scores are inner

@@ -21,7 +21,7 @@ from model.histories import TrainingBatch
 from model.losses import orthogonality_loss, uniformity_loss
 from model.ragged import last_states
 from model.rivals.gru4rec import gru_tensors
-from model.rivals.rival import PaddedHistories, Rival, pad
+from model.rivals.rival import PaddedHistories, Rival, first_users, pad
 
 ASSIGNMENT_TEMPERATURE = 0.1
 CONTRAST_TEMPERATURE = 0.1
@@ -29,6 +29,10 @@ ORTHOGONALITY_WEIGHT = 10.0
 UNIFORMITY_WEIGHT = 1.0
 CONTRAST_WEIGHT = 0.05
 """As the authors ran it, and the temperatures and the other weights as well."""
+
+CONTRASTED_INTERESTS = 1024
+"""Interests of a batch, all those of its first users, that are told from each other: the cost of it
+grows with the square."""
 
 LONGEST_UNSPLIT = 6
 """A history of no more interactions is its own augmentation, twice."""
@@ -100,15 +104,16 @@ class Cmi(Rival):
         self.train()
         on_device = self._on_device(batch)
         whole = on_device.histories
-        halves = self._sized_interests(two_halves(whole))
-        first, second = halves.chunk(2)
+        contrasted = max(1, CONTRASTED_INTERESTS // self.n_interests)
+        halves = two_halves(whole if self.halves_predict else first_users(whole, contrasted))
+        first, second = self._sized_interests(halves).chunk(2)
         predicting = [first, second] if self.halves_predict else [self._sized_interests(whole)]
         predictions = [self.prediction_loss(on_device, interests) for interests in predicting]
         assignment = self._assignment(whole).flatten(0, 1)
         occurrences = whole.is_item.flatten().to(assignment.dtype)
         return {
             "prediction": torch.stack(predictions).mean(),
-            "contrast": CONTRAST_WEIGHT * contrast_loss(first, second),
+            "contrast": CONTRAST_WEIGHT * contrast_loss(first[:contrasted], second[:contrasted]),
             "orthogonality": ORTHOGONALITY_WEIGHT * orthogonality_loss(self.hyper_categories()),
             "uniformity": UNIFORMITY_WEIGHT * uniformity_loss(assignment, occurrences),
         }
@@ -168,5 +173,6 @@ def contrast_loss(first: Tensor, second: Tensor) -> Tensor:
     """
     first, second = (normalize(each.flatten(0, 1)) for each in (first, second))
     similarities = first @ second.T / CONTRAST_TEMPERATURE
-    own = similarities.diagonal()
-    return 2 * -own.mean() + similarities.logsumexp(1).mean() + similarities.logsumexp(0).mean()
+    own = torch.arange(len(first), device=first.device)
+    there = functional.cross_entropy(similarities, own)
+    return there + functional.cross_entropy(similarities.T, own)

@@ -15,6 +15,8 @@ from torch.nn import functional
 
 from model.config import TrainingConfig
 from model.device import mixed_precision
+from model.encoder import Stage
+from model.histories import TrainingBatch
 from model.rivals.next_item import newest
 from model.rivals.rival import PaddedHistories, Rival, RivalBatch, pad
 from model.rivals.transformer import CausalTransformer
@@ -23,6 +25,9 @@ N_BLOCKS = 2
 DROPOUT = 0.2
 """As ``model.rivals.sasrec``."""
 PAPER_DROPOUT = 0.5
+TOLD_APART = 1024
+"""Intentions of a batch, all those of its first users, that are told from each other: the cost of
+it grows with the square. As many as in a batch of the public program."""
 CONFIDENT_SHARE = 0.5
 """λ: of all pairs of a user and an intention, the share that is kept, of the smallest loss."""
 
@@ -95,23 +100,25 @@ class DssRec(Rival):
         result: Tensor = self.intention_norm(sums + bias)
         return result
 
-    def prediction_loss(self, batch: RivalBatch, interests: Tensor) -> Tensor:
-        """See ``Rival.prediction_loss``."""
-        return super().prediction_loss(
-            next_only(batch) if self.next_item_only else batch, interests
-        )
-
-    def own_losses(
+    def losses(
         self,
-        batch: RivalBatch,
-        interests: Tensor,  # noqa: ARG002
+        batch: TrainingBatch,
+        stage: Stage,  # noqa: ARG002
         config: TrainingConfig,  # noqa: ARG002
     ) -> dict[str, Tensor]:
-        """See ``Rival.own_losses``: sequence to sequence."""
+        """See ``TrainableEncoder.losses``."""
+        self.train()
+        on_device = self._on_device(batch)
+        told_apart = max(1, TOLD_APART // self.n_interests)
         with mixed_precision(self.item_table.device):
-            history = self._intentions(batch.histories, self.history_bias)
-            future = self._intentions(futures(batch, self.max_len), self.future_bias)
-        return {"sequence": sequence_loss(history.float(), future.float())}
+            history = self.encode(on_device.histories).float()
+            ahead = futures(on_device, told_apart, self.max_len)
+            future = self._intentions(ahead, self.future_bias).float()
+        predicted = next_only(on_device) if self.next_item_only else on_device
+        return {
+            "prediction": self.prediction_loss(predicted, self._sized(history)),
+            "sequence": sequence_loss(history[:told_apart], future),
+        }
 
     def own_tensors(self) -> dict[str, Tensor]:
         """See ``Rival.own_tensors``."""
@@ -150,21 +157,23 @@ def sequence_loss(history: Tensor, future: Tensor) -> Tensor:
     """
     first, second = history.flatten(0, 1), future.flatten(0, 1)
     logits = first @ second.T * first.shape[1] ** -0.5
-    losses = logits.logsumexp(1) - logits.diagonal()
+    own = torch.arange(len(first), device=first.device)
+    losses = functional.cross_entropy(logits, own, reduction="none")
     n_confident = max(1, int(CONFIDENT_SHARE * len(losses)))
     confident: Tensor = losses.topk(n_confident, largest=False).values
     return confident.mean()
 
 
-def futures(batch: RivalBatch, max_len: int) -> PaddedHistories:
+def futures(batch: RivalBatch, n_users: int, max_len: int) -> PaddedHistories:
     """Lay out what comes after each history, backwards: the very next item is the newest.
 
     Args:
         batch: Its positives are the future.
+        n_users: Of the first of these users at most.
         max_len: Items at most, the next ones.
     """
     counts = torch.bincount(batch.owners, minlength=len(batch.histories.is_item))
-    lengths = counts.clamp(max=max_len)
+    lengths = counts[:n_users].clamp(max=max_len)
     starts = counts.cumsum(0) - counts
     users = torch.repeat_interleave(lengths)
     after = lengths.cumsum(0)[users] - torch.arange(len(users), device=users.device)

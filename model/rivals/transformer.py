@@ -1,10 +1,15 @@
 """Blocks of causal self-attention over histories (SASRec, arXiv 1808.09781, section III)."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from model.rivals.rival import PaddedHistories
+
+GROUPS = 8
+"""Of histories by length, in attention."""
 
 
 class CausalTransformer(nn.Module):
@@ -39,17 +44,22 @@ class CausalTransformer(nn.Module):
         Returns:
             Histories one after the other. Shape (n_interactions, d), float32.
         """
-        vectors, is_item, ages = histories
-        dim = vectors.shape[2]
-        places = is_item.flatten().nonzero()[:, 0]
-        positions = ages.flatten()[places].clamp(max=len(self.positions) - 1)
+        is_item = histories.is_item
+        lengths, order = is_item.sum(1).sort(descending=True, stable=True)
+        number = (is_item.flatten().cumsum(0) - 1).view_as(is_item)
+        interactions = number[order][is_item[order]]  # the longest history first
+        groups = _groups(lengths)
+
+        dim = histories.vectors.shape[2]
+        ages = histories.ages[is_item].clamp(max=len(self.positions) - 1)
         # Items as large as the layer norms make them, as in the authors' program.
-        states = vectors.flatten(0, 1).index_select(0, places) * dim**0.5
-        states = self.dropout(states + functional.embedding(positions, self.positions))
+        states = histories.vectors[is_item] * dim**0.5
+        states = self.dropout(states + functional.embedding(ages, self.positions))
+        states = states.index_select(0, interactions)
         for block in self.blocks:
-            states = block(states, places, is_item.shape)
-        result: Tensor = self.norm(states)
-        return result
+            states = block(states, groups)
+        states = self.norm(states)
+        return torch.empty_like(states).index_copy(0, interactions, states)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the weights by the names that ``model.inference.transformer`` reads."""
@@ -75,27 +85,67 @@ class CausalBlock(nn.Module):
         self.network_out = nn.Linear(dim, dim)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, states: Tensor, places: Tensor, shape: torch.Size) -> Tensor:
+    def forward(self, states: Tensor, groups: "list[_Group]") -> Tensor:
         """Run the block.
 
         Args:
-            states: Of all interactions, without padding. Shape (n, d), float32.
-            places: Of the interactions in an array of all positions. Shape (n,), int64.
-            shape: Of that array: (batch, length).
+            states: Of all interactions, group after group. Shape (n, d), float32.
+            groups: Where those of each group lie.
 
         Returns:
             Shape (n, d), float32.
         """
-        states = states + self.dropout(self._attend(self.attention_norm(states), places, shape))
+        states = states + self.dropout(self._attend(self.attention_norm(states), groups))
         hidden = functional.relu(self.network_in(self.network_norm(states)))
         result: Tensor = states + self.dropout(self.network_out(hidden))
         return result
 
-    def _attend(self, states: Tensor, places: Tensor, shape: torch.Size) -> Tensor:
+    def _attend(self, states: Tensor, groups: "list[_Group]") -> Tensor:
         """softmax(Q Kᵀ / √d) V over no later interactions."""
         projected = self.query_key_value(states)
-        padded = projected.new_zeros(shape.numel(), projected.shape[1])
-        padded = padded.index_copy(0, places, projected).view(*shape, -1)
-        query, key, value = padded.chunk(3, dim=-1)
-        attended = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
-        return attended.flatten(0, 1).index_select(0, places)
+        parts = projected.split([len(group.places) for group in groups])
+        return torch.cat([_attended(*each) for each in zip(parts, groups, strict=True)])
+
+
+class _Group(NamedTuple):
+    """Histories of about the same length, laid into one array.
+
+    Attributes:
+        shape: Of the array: histories, the longest one's interactions.
+        places: Of the interactions in the array. Shape (n,), int64.
+    """
+
+    shape: tuple[int, int]
+    places: Tensor
+
+
+def _groups(lengths: Tensor) -> list[_Group]:
+    """Group histories, so that few long ones do not make the padding of all.
+
+    Args:
+        lengths: Falling, none of them 0. Shape (batch,), int64.
+    """
+    groups = []
+    for part in lengths.chunk(GROUPS):
+        longest = int(part[0])
+        is_item = torch.arange(longest, device=part.device) < part.unsqueeze(1)
+        groups.append(_Group((len(part), longest), is_item.flatten().nonzero()[:, 0]))
+    return groups
+
+
+def _attended(projected: Tensor, group: _Group) -> Tensor:
+    """Attend within each history of a group.
+
+    Args:
+        projected: Queries, keys and values side by side. Shape (n, 3 d), float32.
+        group: Where they lie.
+
+    Returns:
+        Shape (n, d), float32.
+    """
+    n_histories, longest = group.shape
+    padded = projected.new_zeros(n_histories * longest, projected.shape[1])
+    padded = padded.index_copy(0, group.places, projected).view(n_histories, 1, longest, -1)
+    query, key, value = padded.chunk(3, dim=-1)
+    attended = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
+    return attended.flatten(0, 2).index_select(0, group.places)

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -13,7 +14,10 @@ from model.dataset import Dataset
 from model.encoder import Stage
 from model.errors import InputError
 from model.learner import TOTAL, Learner
+from model.model_names import SINGLE_VECTOR_RIVALS
 from model.parallel import Processes
+from model.recipe import new_sampler
+from model.rivals import next_item
 from model.runtime import Runtime
 
 CONFIG = TrainingConfig(k=3, dim=8, batch_size=16, max_len=10)
@@ -119,3 +123,33 @@ def test_weight_decay_that_does_not_reach_the_items_is_told_once(
     learner.begin_stage("hard", dict(learner.averaged().state_dict()))
 
     assert caplog.text.count("--weight-decay does not reach the item vectors") == (n_dense == 0)
+
+
+@pytest.mark.parametrize("model", ["cmi", "dssrec", "gru4rec", "sasrec"])
+def test_what_losses_draw_goes_on_from_a_checkpoint(
+    dataset: Dataset, tmp_path: Path, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(next_item, "POSITIONS_PER_USER", 1)  # so that some are drawn of these few
+    k: dict[str, Any] = {} if model in SINGLE_VECTOR_RIVALS else {"k": 3}
+    config = TrainingConfig(model=model, dim=8, batch_size=16, max_len=10, history_dropout=0.0, **k)
+    learner = Learner(dataset, config, dataset.train_end, Runtime())
+    learner.take_step()
+    learner.save(tmp_path, {})
+    learner.take_step()
+    resumed = Learner(dataset, config, dataset.train_end, Runtime())
+    resumed.load(tmp_path)
+    torch.manual_seed(7)  # whatever else was drawn in the meantime
+    resumed.take_step()
+
+    weights, others = (each.encoder.state_dict() for each in (learner, resumed))
+    assert all(torch.equal(weights[name], others[name]) for name in weights)
+    assert learner.take_losses() == resumed.take_losses()
+
+
+def test_a_model_whose_losses_draw_nothing_costs_the_generator_nothing(dataset: Dataset) -> None:
+    learner = learner_of(dataset)
+    learner.take_step()
+
+    random = np.random.default_rng([CONFIG.seed, 0])
+    new_sampler(dataset, CONFIG, dataset.train_end).draw(random)
+    assert learner._random.bit_generator.state == random.bit_generator.state

@@ -12,6 +12,7 @@ from model.ragged import (
     RaggedRows,
     Recency,
     _running_with_padding,
+    all_states,
     last_states,
     weighted_sums,
 )
@@ -121,6 +122,21 @@ def test_last_states_are_those_of_each_sub_sequence_alone(gru: nn.GRU, lengths: 
         (torch.stack(alone) * weights).sum(), [vectors, *gru.parameters()]
     )
     torch.testing.assert_close(states, torch.stack(alone))
+    torch.testing.assert_close(of_ours, of_alone)
+
+
+@every_kind
+def test_all_states_are_those_of_each_sub_sequence_alone(gru: nn.GRU, lengths: list[int]) -> None:
+    rows, sub_sequence, vectors = draw_rows(sum(lengths)), interleave(lengths), draw_vectors()
+    states = all_states(gru, vectors, rows, sub_sequence, len(lengths))
+    weights = torch.randn(states.shape, generator=torch.Generator().manual_seed(4))
+    of_ours = torch.autograd.grad((states * weights).sum(), [vectors, *gru.parameters()])
+
+    alone = torch.empty_like(states)
+    for number in set(sub_sequence.tolist()):
+        alone[sub_sequence == number] = gru(vectors[rows[sub_sequence == number]])[0]
+    of_alone = torch.autograd.grad((alone * weights).sum(), [vectors, *gru.parameters()])
+    torch.testing.assert_close(states, alone)
     torch.testing.assert_close(of_ours, of_alone)
 
 

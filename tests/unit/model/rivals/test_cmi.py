@@ -1,0 +1,162 @@
+"""CMI's equations and losses against plain loops."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from model.config import TrainingConfig
+from model.dataset import Dataset
+from model.recipe import new_encoder, new_sampler
+from model.rivals.cmi import LONGEST_UNSPLIT, Cmi, contrast_loss, two_halves
+from model.rivals.rival import MAIN, PaddedHistories
+from tests.planted import chance_of, normalised_mutual_information
+from tests.rivals import DIM, K, exported, history_of, load, new_rival, ragged
+
+
+def cmi() -> Cmi:
+    rival = new_rival(Cmi)
+    assert isinstance(rival, Cmi)
+    return rival
+
+
+def test_interest_is_that_of_a_category_and_the_general_one() -> None:
+    rival = cmi()
+    vectors = functional.normalize(torch.randn(5, DIM), dim=1)
+    categories = functional.normalize(rival.category_table, dim=1)
+    _, state = rival.gru(vectors)
+    general = functional.normalize(functional.relu(rival.head(state[0])), dim=0)
+
+    found = rival.encode(history_of(vectors))[0]
+
+    for j in range(K):
+        total = torch.zeros(DIM)
+        for vector in vectors:
+            shares = torch.stack([(vector @ category / 0.1).exp() for category in categories])
+            total = total + shares[j] / shares.sum() * vector
+        torch.testing.assert_close(found[j], functional.normalize(total, dim=0) + general)
+
+
+def test_served_shares_are_the_assignment_to_categories() -> None:
+    rival = cmi()
+    encoder = load(*exported(rival))
+    (history,) = ragged([6])
+
+    served = encoder.encode(history)
+
+    vectors = rival.item_embeddings()[torch.from_numpy(history)]
+    expected = (vectors @ rival.hyper_categories().T / 0.1).softmax(1)
+    np.testing.assert_allclose(served.assignment, expected.detach(), atol=1e-5)
+    assert encoder.hyper_categories is not None
+    np.testing.assert_allclose(np.linalg.norm(encoder.hyper_categories, axis=1), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize("temperature", [None, 0, -1.0, float("nan"), float("inf"), "0.1", True])
+def test_temperature_that_nothing_can_be_shared_out_with_is_refused(temperature: object) -> None:
+    tensors, settings = exported(cmi())
+
+    with pytest.raises(ValueError, match="temperature is"):
+        load(tensors, {**settings, "temperature": temperature})
+
+
+def histories_of(lengths: list[int]) -> PaddedHistories:
+    """Histories whose every vector is a number of its own, ages with gaps."""
+    longest = max(lengths)
+    is_item = torch.arange(longest) < torch.tensor(lengths).unsqueeze(1)
+    numbers = torch.arange(1.0, is_item.numel() + 1).view(is_item.shape) * is_item
+    ages = 2 * (torch.tensor(lengths).unsqueeze(1) - 1 - torch.arange(longest)).clamp(min=0)
+    return PaddedHistories(numbers.unsqueeze(2), is_item, ages)
+
+
+def rows(histories: PaddedHistories) -> list[list[tuple[float, int]]]:
+    """Number and age of every interaction of each history."""
+    return [
+        [
+            (number.item(), int(age))
+            for number, age, held in zip(vectors[:, 0], ages, is_item, strict=True)
+            if held
+        ]
+        for vectors, is_item, ages in zip(*histories, strict=True)
+    ]
+
+
+def test_halves_are_disjoint_ordered_and_all_of_a_history() -> None:
+    torch.manual_seed(0)
+    histories = histories_of([9, 30, 7, 8])
+    before = rows(histories)
+
+    halves = rows(two_halves(histories))
+
+    assert [len(half) for half in halves] == [4, 15, 3, 4, 5, 15, 4, 4]
+    for user, whole in enumerate(before):
+        first, second = halves[user], halves[user + len(before)]
+        assert first == sorted(first)
+        assert second == sorted(second)
+        assert sorted(first + second) == whole
+    assert rows(two_halves(histories)) != halves
+
+
+def test_short_histories_are_taken_whole_twice() -> None:
+    histories = histories_of([1, LONGEST_UNSPLIT, LONGEST_UNSPLIT + 1])
+
+    halves = rows(two_halves(histories))
+
+    assert halves[:2] == rows(histories)[:2] == halves[3:5]
+    assert len(halves[2]) + len(halves[5]) == LONGEST_UNSPLIT + 1
+
+
+def test_contrast_tells_an_interest_from_those_of_all_users_both_ways() -> None:
+    torch.manual_seed(0)
+    first, second = torch.randn(3, 2, DIM), torch.randn(3, 2, DIM)
+
+    def one_way(here: Tensor, there: Tensor) -> Tensor:
+        losses = []
+        for u in range(3):
+            for j in range(2):
+                similarities = torch.stack(
+                    [
+                        nn.CosineSimilarity(dim=0)(here[u, j], there[v, other]) / 0.1
+                        for v in range(3)
+                        for other in range(2)
+                    ]
+                )
+                losses.append(similarities.logsumexp(0) - similarities[2 * u + j])
+        return torch.stack(losses).mean()
+
+    expected = one_way(first, second) + one_way(second, first)
+    torch.testing.assert_close(contrast_loss(first, second), expected)
+
+
+def test_categories_start_along_the_clusters_of_the_items(dataset: Dataset) -> None:
+    config = TrainingConfig(model="cmi", k=3, dim=16)
+    encoder = new_encoder(dataset, config, dataset.train_end)
+    assert isinstance(encoder, Cmi)
+    categories = encoder.hyper_categories().detach()
+
+    torch.testing.assert_close(categories @ categories.T, torch.eye(3), rtol=0, atol=1e-5)
+    of_items = (encoder.item_embeddings().detach() @ categories.T).argmax(1)
+    planted = np.unique(dataset.catalog["category"].explode(), return_inverse=True)[1]
+    found = normalised_mutual_information(of_items.numpy(), planted)
+    assert found > chance_of(of_items.numpy(), planted)[1]
+
+
+def test_the_papers_recipe_predicts_from_both_halves(dataset: Dataset) -> None:
+    paper = TrainingConfig.for_recipe(
+        "paper", {"k": 3, "dim": 8, "batch_size": 32, "max_len": 10}, model="cmi"
+    )
+    batch = new_sampler(dataset, paper, dataset.train_end).draw(np.random.default_rng(0))
+    rival = new_encoder(dataset, paper, dataset.train_end)
+    assert isinstance(rival, Cmi)
+    torch.manual_seed(3)
+    found = rival.losses(batch, MAIN, paper)
+
+    torch.manual_seed(3)
+    on_device = rival._on_device(batch)
+    halves = functional.normalize(rival.encode(two_halves(on_device.histories)), dim=2)
+    expected = [rival.prediction_loss(on_device, half) for half in halves.chunk(2)]
+    torch.testing.assert_close(found["prediction"], (expected[0] + expected[1]) / 2)
+    assert set(found) == {"prediction", "contrast", "orthogonality", "uniformity"}
+    rival.halves_predict = False
+    torch.manual_seed(3)
+    assert rival.losses(batch, MAIN, paper)["prediction"] != found["prediction"]
