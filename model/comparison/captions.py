@@ -17,9 +17,9 @@ MEASURES = (
     "interests: mean cosine of pairs, and mean Jaccard overlap of their own 50 best."
 )
 COST = (
-    "Seconds of a training with its validations, one thread, over all its interruptions; "
-    "parameters: numbers in the served encoder; L, found on validation: interactions of a history "
-    "that count."
+    "Seconds of a training, its validations and its own last evaluation of all users, one thread, "
+    "over all its interruptions; parameters: numbers in the served encoder; L, found on "
+    "validation: interactions of a history that count."
 )
 ARROWS = "Arrows say which way is better."
 

@@ -101,13 +101,13 @@ def measure_cell(cell: Cell, dataset: Dataset, reference: Reference) -> None:
     else:
         encoder = load_encoder(run.encoder_path)
         found, test = measurer.measure(score_by_encoder(encoder))
+        chosen = {"test": test, **measurer.look_into(encoder)}
         measures |= {
             "stage": run.manifest["stage"],
-            "test": test,
-            **measurer.look_into(encoder),
+            **chosen,
             "parameters": _count_parameters(run),
             "curve": run.manifest["curve"],
-            "stages": dict(_measure_stages(cell, run, measurer)),
+            "stages": dict(_measure_stages(cell, run, measurer, chosen)),
         }
     users = {
         name: values.astype(np.float32)
@@ -120,13 +120,23 @@ def measure_cell(cell: Cell, dataset: Dataset, reference: Reference) -> None:
 
 
 def _measure_stages(
-    cell: Cell, run: Run, measurer: _Measurer
+    cell: Cell, run: Run, measurer: _Measurer, chosen: dict[str, Any]
 ) -> Iterator[tuple[Stage, dict[str, Any]]]:
-    """Measure each stage of a model that has several: "OPAL (soft)" is a result of its own."""
+    """Measure each stage of a model that has several: "OPAL (soft)" is a result of its own.
+
+    Args:
+        cell: The cell.
+        run: Its run.
+        measurer: What measures.
+        chosen: What was measured of the stage that the run has chosen.
+    """
     stages = run.manifest["stages"]
     if len(stages) == 1 or cell.variant.name != MAIN.name:
         return
     for stage in stages:
+        if stage == run.manifest["stage"]:
+            yield stage, chosen
+            continue
         path = cell.folder / f"{stage}.safetensors"
         _export_stage(cell, run, measurer.dataset, stage, path)
         encoder = load_encoder(path)
