@@ -89,6 +89,7 @@ class Metrics:
         self._shown: tuple[str, str, str] | None = None
         self._seconds_of_stage: dict[str, Histogram] = {}
         self._series_of_request: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+        self._series_of_refusal: dict[tuple[str, str], tuple[Counter, Counter]] = {}
         self._series_of_answer: dict[tuple[str, Tier | None], list[Counter]] = {}
         self._define_requests(self._registry)
         self._define_matching(self._registry)
@@ -273,8 +274,12 @@ class Metrics:
 
     def note_refusal(self, method: str, route: str) -> None:
         """Count a request that was refused unread; its time would say nothing of the others'."""
-        self.shed.labels("overload").inc()
-        self.requests.labels(method, route, 503).inc()
+        series = self._series_of_refusal.get((method, route))
+        if series is None:
+            series = self.shed.labels("overload"), self.requests.labels(method, route, 503)
+            self._series_of_refusal[method, route] = series
+        for counter in series:
+            counter.inc()
 
     def note_matches(
         self, *, known_items: int, unknown_items: int, interests_in_use: Iterable[int]

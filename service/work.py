@@ -32,6 +32,7 @@ class WorkQueue:
     def __init__(self, *, max_pending: int, metrics: Metrics) -> None:
         self._max_pending = max_pending
         self._metrics = metrics
+        self._overload = metrics.shed.labels("overload")
         self._pending = self._refused = 0
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="opal-work")
 
@@ -76,7 +77,7 @@ class WorkQueue:
         """
         if self.is_full:
             self._refused += 1
-            self._metrics.shed.labels("overload").inc()
+            self._overload.inc()
             raise Overloaded(
                 f"{self._pending} computations wait already; try again in a second, elsewhere if "
                 "you can"
