@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from model.errors import InputError
 from model.model_names import OPAL, SINGLE_VECTOR_RIVALS, TRAINABLE_MODELS
-from model.paper_recipes import PAPER_RECIPES
+from model.paper_recipes import OWN_DEFAULTS, PAPER_RECIPES
 
 Recipe = Literal["default", "paper"]
 
@@ -191,7 +191,7 @@ class TrainingConfig:
         Raises:
             InputError: A value is out of its range.
         """
-        values = PAPER_RECIPES.get(model, {}) if recipe == "paper" else {}
+        values = (PAPER_RECIPES if recipe == "paper" else OWN_DEFAULTS).get(model, {})
         return cls(**{**values, **(given or {}), "recipe": recipe, "model": model})
 
     def __post_init__(self) -> None:

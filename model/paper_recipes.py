@@ -124,3 +124,10 @@ PAPER_RECIPES: Mapping[str, Mapping[str, Any]] = {
     "sasrec": _SASREC,
 }
 """By model; values of options of ``train``, with the names of ``TrainingConfig``'s fields."""
+
+OWN_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
+    # Both halves of a history predict already: to drop half of it before would leave quarters, and
+    # cost 0.005 to 0.009 of validation Recall@50 on Last.fm and MovieLens 100K.
+    "cmi": {"history_dropout": 0.0},
+}
+"""By model; where the recipe ``default`` would do twice what a model does by itself."""

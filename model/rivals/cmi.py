@@ -5,7 +5,7 @@ history; one general interest, by a GRU over all of it, is added to each categor
 leaves open follows the authors' program (github.com/libeibei95/CMI).
 """
 
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from model.histories import TrainingBatch
 from model.losses import orthogonality_loss, uniformity_loss
 from model.ragged import last_states
 from model.rivals.gru4rec import gru_tensors
-from model.rivals.rival import PaddedHistories, Rival, first_users, pad
+from model.rivals.rival import PaddedHistories, Rival, pad
 
 ASSIGNMENT_TEMPERATURE = 0.1
 CONTRAST_TEMPERATURE = 0.1
@@ -42,26 +42,18 @@ class Cmi(Rival):
     """z_j = norm(Σ_t a_tj e_t) + norm(g), a_t = softmax_j(e_t · c_j / τ), g from a GRU.
 
     Args:
-        halves_predict: The augmentations predict, as in the authors' program, and not the whole
-            history; a recipe that drops a part of each history already has no need of it.
         sizes: See ``Rival``.
     """
 
     name: ClassVar[str] = "cmi"
     draws_at_random: ClassVar[bool] = True
 
-    def __init__(self, *, halves_predict: bool = False, **sizes: Any) -> None:
+    def __init__(self, **sizes: Any) -> None:
         super().__init__(**sizes)
-        self.halves_predict = halves_predict
         self.category_table = nn.Parameter(torch.empty(self.n_interests, self.dim))
         nn.init.orthogonal_(self.category_table)
         self.gru = nn.GRU(self.dim, self.dim, bias=False)
         self.head = nn.Linear(self.dim, self.dim)
-
-    @classmethod
-    def from_config(cls, config: TrainingConfig, **sizes: Any) -> Self:
-        """See ``TrainableEncoder.from_config``."""
-        return super().from_config(config, halves_predict=config.recipe == "paper", **sizes)
 
     @torch.no_grad()
     def start_from(self, item_vectors: Floats, random: np.random.Generator) -> None:
@@ -100,15 +92,15 @@ class Cmi(Rival):
         stage: Stage,  # noqa: ARG002
         config: TrainingConfig,  # noqa: ARG002
     ) -> dict[str, Tensor]:
-        """See ``TrainableEncoder.losses``."""
+        """See ``TrainableEncoder.losses``; both augmentations predict, as the authors ran it."""
         self.train()
         on_device = self._on_device(batch)
         whole = on_device.histories
         contrasted = max(1, CONTRASTED_INTERESTS // self.n_interests)
-        halves = two_halves(whole if self.halves_predict else first_users(whole, contrasted))
-        first, second = self._sized_interests(halves).chunk(2)
-        predicting = [first, second] if self.halves_predict else [self._sized_interests(whole)]
-        predictions = [self.prediction_loss(on_device, interests) for interests in predicting]
+        with mixed_precision(self.item_table.device):
+            halves = self.encode(two_halves(whole)).float()
+        first, second = self._sized(halves).chunk(2)
+        predictions = [self.prediction_loss(on_device, interests) for interests in (first, second)]
         assignment = self._assignment(whole).flatten(0, 1)
         occurrences = whole.is_item.flatten().to(assignment.dtype)
         return {
@@ -117,10 +109,6 @@ class Cmi(Rival):
             "orthogonality": ORTHOGONALITY_WEIGHT * orthogonality_loss(self.hyper_categories()),
             "uniformity": UNIFORMITY_WEIGHT * uniformity_loss(assignment, occurrences),
         }
-
-    def _sized_interests(self, histories: PaddedHistories) -> Tensor:
-        with mixed_precision(self.item_table.device):
-            return self._sized(self.encode(histories).float())
 
     def own_tensors(self) -> dict[str, Tensor]:
         """See ``Rival.own_tensors``."""

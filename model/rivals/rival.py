@@ -250,11 +250,6 @@ def pad(vectors: Tensor, rows: Tensor, lengths: Tensor, ages: Tensor) -> PaddedH
     return PaddedHistories(padded, is_item, padded_ages)
 
 
-def first_users(histories: PaddedHistories, n_users: int) -> PaddedHistories:
-    """Return the histories of the first users of a batch."""
-    return PaddedHistories(*(each[:n_users] for each in histories))
-
-
 def mean_over_users(losses: Tensor, owners: Tensor, n_users: int) -> Tensor:
     """Average losses over each user first, then over users.
 

@@ -17,7 +17,7 @@ from model.config import (
 )
 from model.errors import InputError
 from model.model_names import MULTI_INTEREST_RIVALS, SINGLE_VECTOR_RIVALS, TRAINABLE_MODELS
-from model.paper_recipes import PAPER_RECIPES
+from model.paper_recipes import OWN_DEFAULTS, PAPER_RECIPES
 
 RECIPES: tuple[Recipe, Recipe] = ("default", "paper")
 
@@ -123,10 +123,10 @@ def test_every_value_but_the_model_and_the_loss_weights_is_an_option() -> None:
 
 
 @pytest.mark.parametrize("model", TRAINABLE_MODELS)
-def test_the_default_recipe_is_the_same_for_all_models(model: str) -> None:
+def test_the_default_recipe_is_the_same_for_all_models_but_for_what_is_told(model: str) -> None:
     config = TrainingConfig.for_recipe("default", model=model)
 
-    assert config == replace(TrainingConfig(), model=model)
+    assert config == replace(TrainingConfig(), model=model, **OWN_DEFAULTS.get(model, {}))
 
 
 @pytest.mark.parametrize("model", [*MULTI_INTEREST_RIVALS, *SINGLE_VECTOR_RIVALS])

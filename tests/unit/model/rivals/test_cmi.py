@@ -9,6 +9,7 @@ from torch.nn import functional
 from model.config import TrainingConfig
 from model.dataset import Dataset
 from model.recipe import new_encoder, new_sampler
+from model.rivals import cmi as module
 from model.rivals.cmi import LONGEST_UNSPLIT, Cmi, contrast_loss, two_halves
 from model.rivals.rival import MAIN, PaddedHistories
 from tests.planted import chance_of, normalised_mutual_information
@@ -141,22 +142,42 @@ def test_categories_start_along_the_clusters_of_the_items(dataset: Dataset) -> N
     assert found > chance_of(of_items.numpy(), planted)[1]
 
 
-def test_the_papers_recipe_predicts_from_both_halves(dataset: Dataset) -> None:
-    paper = TrainingConfig.for_recipe(
-        "paper", {"k": 3, "dim": 8, "batch_size": 32, "max_len": 10}, model="cmi"
-    )
-    batch = new_sampler(dataset, paper, dataset.train_end).draw(np.random.default_rng(0))
-    rival = new_encoder(dataset, paper, dataset.train_end)
+def test_both_halves_predict(dataset: Dataset) -> None:
+    options = {"k": 3, "dim": 8, "batch_size": 32, "max_len": 10}
+    config = TrainingConfig.for_recipe("default", options, model="cmi")
+    batch = new_sampler(dataset, config, dataset.train_end).draw(np.random.default_rng(0))
+    rival = new_encoder(dataset, config, dataset.train_end)
     assert isinstance(rival, Cmi)
     torch.manual_seed(3)
-    found = rival.losses(batch, MAIN, paper)
+    found = rival.losses(batch, MAIN, config)
 
     torch.manual_seed(3)
     on_device = rival._on_device(batch)
     halves = functional.normalize(rival.encode(two_halves(on_device.histories)), dim=2)
-    expected = [rival.prediction_loss(on_device, half) for half in halves.chunk(2)]
-    torch.testing.assert_close(found["prediction"], (expected[0] + expected[1]) / 2)
+    first, second = (rival.prediction_loss(on_device, half) for half in halves.chunk(2))
+    assert first != second
+    torch.testing.assert_close(found["prediction"], (first + second) / 2)
     assert set(found) == {"prediction", "contrast", "orthogonality", "uniformity"}
-    rival.halves_predict = False
+
+
+def test_only_the_first_users_are_contrasted(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CONTRASTED_INTERESTS", 12)
+    config = TrainingConfig(model="cmi", k=3, dim=8, batch_size=32, max_len=10)
+    batch = new_sampler(dataset, config, dataset.train_end).draw(np.random.default_rng(0))
+    rival = new_encoder(dataset, config, dataset.train_end)
+    assert isinstance(rival, Cmi)
     torch.manual_seed(3)
-    assert rival.losses(batch, MAIN, paper)["prediction"] != found["prediction"]
+    found = rival.losses(batch, MAIN, config)
+
+    torch.manual_seed(3)
+    first, second = rival.encode(two_halves(rival._on_device(batch).histories)).chunk(2)
+    torch.testing.assert_close(found["contrast"], 0.05 * contrast_loss(first[:4], second[:4]))
+
+
+def test_the_default_recipe_drops_nothing_before_the_halves() -> None:
+    assert TrainingConfig.for_recipe("default", model="cmi").history_dropout == 0
+    given = TrainingConfig.for_recipe("default", {"history_dropout": 0.3}, model="cmi")
+    assert given.history_dropout == 0.3
+    assert TrainingConfig.for_recipe("default", model="mind").history_dropout == 0.5
