@@ -25,6 +25,7 @@ _OPAL: dict[str, Any] = {
     "evolution": 0.5,
     "learn_evolution": False,
     "weight_decay": 1e-4,
+    "averaging": 0.0,
     "eval_every": 1000,
 }
 

@@ -60,7 +60,9 @@ class Mind(Rival):
 
     def encode(self, histories: PaddedHistories) -> Tensor:
         """See ``Rival.encode``."""
-        in_use = self._in_use(histories.is_item.sum(1))
+        # Not how many are left: a history of which training drops a part has as many interests as
+        # it will have when it is served.
+        in_use = self._in_use(histories.ages.amax(1) + 1)
         logits = self.routing_start[histories.ages]
         logits = logits.masked_fill(~in_use.unsqueeze(1), -torch.inf)
         capsules = route(histories.vectors, logits, self.bilinear.unsqueeze(0))

@@ -31,6 +31,12 @@ def test_interests_in_use_follow_the_length_of_the_history(length: int, expected
     assert (found[expected:] == found[0]).all()
 
 
+def test_a_history_has_as_many_interests_when_training_drops_a_part_of_it() -> None:
+    found = mind().encode(history_of(torch.randn(3, DIM), [7, 4, 0]))[0]
+
+    assert len(np.unique(found.detach().numpy(), axis=0)) == 3
+
+
 def test_interests_are_capsules_behind_two_layers() -> None:
     rival = mind()
     vectors, ages = torch.randn(8, DIM), [9, 8, 6, 5, 4, 2, 1, 0]
