@@ -100,7 +100,7 @@ class Cmi(Rival):
         with mixed_precision(self.item_table.device):
             halves = self.encode(two_halves(whole)).float()
         first, second = self._sized(halves).chunk(2)
-        predictions = [self.prediction_loss(on_device, interests) for interests in (first, second)]
+        predictions = [self.best_interest_loss(on_device, half) for half in (first, second)]
         assignment = self._assignment(whole).flatten(0, 1)
         occurrences = whole.is_item.flatten().to(assignment.dtype)
         return {

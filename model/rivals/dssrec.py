@@ -116,7 +116,7 @@ class DssRec(Rival):
             future = self._intentions(ahead, self.future_bias).float()
         predicted = next_only(on_device) if self.next_item_only else on_device
         return {
-            "prediction": self.prediction_loss(predicted, self._sized(history)),
+            "prediction": self.best_interest_loss(predicted, self._sized(history)),
             "sequence": sequence_loss(history[:told_apart], future),
         }
 

@@ -14,6 +14,7 @@ from model.config import TrainingConfig
 from model.device import mixed_precision
 from model.encoder import Exported, Stage, TrainableEncoder
 from model.histories import PADDING, TrainingBatch
+from model.losses import future_item_loss, score_items, score_own_items
 
 MAIN: Stage = "main"
 """The only stage of a model that is trained in one go."""
@@ -205,6 +206,22 @@ class Rival(TrainableEncoder):
         chosen = own.detach().argmax(1, keepdim=True)
         log_total = (total.log() + highest)[owners].gather(1, chosen)[:, 0]
         return mean_over_users(log_total - own.gather(1, chosen)[:, 0], owners, n_users)
+
+    def best_interest_loss(self, batch: RivalBatch, interests: Tensor) -> Tensor:
+        """−log softmax of each positive, every item scored by the interest that fits it best.
+
+        As items are scored when served, and as OPAL learns: a rival whose paper scores that way
+        takes it in the place of ``prediction_loss``.
+
+        Returns:
+            The mean over the batch, a scalar.
+        """
+        temperature = self.score_temperature
+        own = score_own_items(interests, batch.owners, batch.positives, temperature)
+        scores = score_items(interests, batch.negatives, temperature)
+        if batch.log_weights is not None:
+            scores = scores + batch.log_weights
+        return future_item_loss(own, batch.owners, scores, batch.own_future)
 
     def exported(self, stage: Stage) -> Exported:  # noqa: ARG002
         """See ``TrainableEncoder.exported``."""

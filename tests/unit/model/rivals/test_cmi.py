@@ -154,7 +154,7 @@ def test_both_halves_predict(dataset: Dataset) -> None:
     torch.manual_seed(3)
     on_device = rival._on_device(batch)
     halves = functional.normalize(rival.encode(two_halves(on_device.histories)), dim=2)
-    first, second = (rival.prediction_loss(on_device, half) for half in halves.chunk(2))
+    first, second = (rival.best_interest_loss(on_device, half) for half in halves.chunk(2))
     assert first != second
     torch.testing.assert_close(found["prediction"], (first + second) / 2)
     assert set(found) == {"prediction", "contrast", "orthogonality", "uniformity"}
