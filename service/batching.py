@@ -136,7 +136,12 @@ class MicroBatcher(Generic[Item, Result]):
         loop = asyncio.get_running_loop()
 
         def work() -> None:
-            outcomes = self._outcomes([each.item for each in batch])
+            outcomes: list[Result | Exception]
+            try:
+                outcomes = self._outcomes([each.item for each in batch])
+            except BaseException as error:  # such as a panic in Rust
+                # Nobody would hear of it here, and all would wait for ever.
+                outcomes = [RuntimeError(f"the computation was broken off: {error!r}")] * len(batch)
             loop.call_soon_threadsafe(self._finish, batch, outcomes)
 
         try:

@@ -10,12 +10,13 @@ import time
 from collections.abc import Callable, Iterable
 
 from starlette.types import Scope
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 
 from service.inquiry import Inquiry
 from service.logs import request_id as logged_request_id
 from service.metrics import Metrics
 from service.middleware import CLIENT_CLOSED, announced_length, log_access, request_id_of
-from service.problems import ProblemError, defect, problem_response
+from service.problems import NotReady, ProblemError, defect, problem_response
 from service.query import Query
 from service.schemas import MOST_TIMEOUT_MS, Limits, MatchRequest
 from service.serving import Found, Retriever, as_answer
@@ -24,9 +25,6 @@ PATH = "/match"
 
 Respond = Callable[[int, Iterable[tuple[bytes, bytes]], bytes], None]
 """Sends status, headers and body."""
-
-_MOST_BYTES = 1 << 16
-"""Of a body that is waited for before anything is done; histories of all usual lengths are less."""
 
 _logger = logging.getLogger(__name__)
 
@@ -40,6 +38,9 @@ class DirectMatch:
         max_body_bytes: Bytes allowed in a body.
         metrics: Told of each request.
         access_log: Write a log line for each request.
+
+    Attributes:
+        retriever: As given.
     """
 
     def __init__(
@@ -52,10 +53,11 @@ class DirectMatch:
         access_log: bool,
     ) -> None:
         self.retriever = retriever
-        self.metrics = metrics
+        self._metrics = metrics
         self._access_level = logging.INFO if access_log else logging.DEBUG
         self._limits = limits
-        self._most_bytes = min(_MOST_BYTES, max_body_bytes)
+        # What uvicorn reads of a body before somebody asks for it: what is longer would not come.
+        self._most_bytes = min(HIGH_WATER_LIMIT, max_body_bytes)
 
     def takes(self, scope: Scope) -> bool:
         """Tell from its head whether a call may be answered here, once its body is there."""
@@ -79,19 +81,24 @@ class DirectMatch:
         Returns:
             The call; None: the application has to answer it.
         """
+        begun = time.perf_counter()
         try:
-            with self.metrics.stage("validate"):
-                request = MatchRequest.model_validate_json(body, context=self._limits)
-                deadline = _deadline(scope, started)
+            request = MatchRequest.model_validate_json(body, context=self._limits)
+            deadline = _deadline(scope, started)
         except ValueError:  # pydantic's is one
-            return None
-        call = DirectCall(self, scope, started, respond)
+            return None  # and validated once more, and measured there
+        self._metrics.note_stage("validate", time.perf_counter() - begun)
+        call = self.call(scope, started, respond)
         call.inquire(Query.of(request), deadline)
         return call
 
+    def call(self, scope: Scope, started: float, respond: Respond) -> "DirectCall":
+        """Return a call of which nothing is asked yet; see ``begin``."""
+        return DirectCall(self, scope, started, respond)
+
     def note(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
         """Count a call that is over; see ``ObserveMiddleware``."""
-        self.metrics.note_request("POST", PATH, status, seconds)
+        self._metrics.note_request("POST", PATH, status, seconds)
         log_access(scope, PATH, status, seconds, request_id=request_id, level=self._access_level)
 
 
@@ -113,18 +120,33 @@ class DirectCall:
         self._scope = scope
         self._started = started
         self._respond = respond
+        self._inquiry: Inquiry | None = None
 
     def inquire(self, query: Query, deadline: float | None) -> None:
         """Look for the answer."""
         self._inquiry = Inquiry(
-            self._direct.retriever, query, deadline, found=self._found, failed=self._failed
+            self._direct.retriever,
+            query,
+            deadline,
+            request_id=self.request_id,
+            found=self._found,
+            failed=self._failed,
         )
         self._inquiry.begin()
 
     def hang_up(self) -> None:
         """Work no more for a caller that is gone."""
-        self._inquiry.leave()
+        self._leave()
         self._note(CLIENT_CLOSED)
+
+    def abandon(self) -> None:
+        """Tell a caller that the worker cannot wait for its answer any longer."""
+        self._leave()
+        self._failed(NotReady("the worker stops; ask again"))
+
+    def _leave(self) -> None:
+        if self._inquiry is not None:
+            self._inquiry.leave()
 
     def _found(self, found: Found) -> None:
         body = as_answer(found, self.request_id)
@@ -150,6 +172,7 @@ class DirectCall:
     def _note(self, status: int) -> None:
         seconds = time.monotonic() - self._started
         self._direct.note(self._scope, self.request_id, status, seconds)
+        self._inquiry = None  # it holds this call; together they would wait for the collector
 
 
 def _deadline(scope: Scope, started: float) -> float | None:

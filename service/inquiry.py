@@ -6,11 +6,13 @@ A task for each request, and one more for what it shares, take longer than all t
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
+from contextvars import copy_context
 from typing import Any
 
 from index.bundle import Bundle
 from service.cache import cache_key
 from service.flights import Flight
+from service.logs import request_id as logged_request_id
 from service.metrics import Tier
 from service.problems import DeadlinePassed
 from service.query import Query
@@ -25,13 +27,14 @@ class Inquiry:
         retriever: Has or computes the answer.
         query: What is asked.
         deadline: ``time.monotonic()`` after which the caller no longer waits; None for never.
+        request_id: For what is logged meanwhile.
         found: Called with the answer, once, perhaps before ``begin`` returns.
         failed: Called instead with what ``Retriever.answer`` would have raised.
     """
 
     __slots__ = (
         *("_deadline", "_failed", "_flight", "_found", "_has_left", "_is_mine", "_query"),
-        *("_retriever", "_timer", "_under_way"),
+        *("_request_id", "_retriever", "_timer", "_under_way"),
     )
 
     def __init__(
@@ -40,12 +43,14 @@ class Inquiry:
         query: Query,
         deadline: float | None,
         *,
+        request_id: str,
         found: Callable[[Found], None],
         failed: Callable[[Exception], None],
     ) -> None:
         self._retriever = retriever
         self._query = query
         self._deadline = deadline
+        self._request_id = request_id
         self._found = found
         self._failed = failed
         self._flight: Flight[Computed] | None = None
@@ -57,9 +62,12 @@ class Inquiry:
     def begin(self) -> None:
         """Look for the answer, or have it computed."""
         try:
-            self._begin()
+            found = self._begin()
         except Exception as error:
             self._failed(error)
+            return
+        if found is not None:
+            self._tell(found, "memory")
 
     def leave(self) -> None:
         """Wait no more: nothing will be called."""
@@ -71,25 +79,29 @@ class Inquiry:
         elif self._under_way is not None:
             self._under_way.cancel()
 
-    def _begin(self) -> None:
+    def _begin(self) -> Found | None:
+        """Return the answer where it is there at once."""
         retriever, query = self._retriever, self._query
         bundle, epoch = retriever.live.get(), retriever.live.takedowns.epoch
         if not query.history:
             self._await(retriever.find(query, deadline=self._deadline))
-            return
+            return None
         key = cache_key(bundle.version, epoch, query)
         stored = retriever.cache.recall(key)
         if stored is not None:
-            self._tell(Found("cache", stored), "memory")
-        elif retriever.cache.is_shared:
+            return Found("cache", stored)
+        if retriever.cache.is_shared:
             self._await(retriever.find_elsewhere(bundle, query, epoch, key, self._deadline))
         else:
             self._compute(bundle, epoch, key)
+        return None
 
     def _await(self, finding: Coroutine[Any, Any, tuple[Found, Tier | None]]) -> None:
         """Leave to a task what waits for more than a computation, or is rare."""
-        self._under_way = asyncio.get_running_loop().create_task(finding)
-        self._under_way.add_done_callback(self._come)
+        context = copy_context()
+        context.run(logged_request_id.set, self._request_id)
+        self._under_way = asyncio.get_running_loop().create_task(finding, context=context)
+        self._under_way.add_done_callback(self._take_found)
 
     def _compute(self, bundle: Bundle, epoch: str, key: str) -> None:
         """Wait for the computation of an answer, which others may have begun."""
@@ -113,14 +125,14 @@ class Inquiry:
             left = max(0.0, self._deadline - time.monotonic())
             self._timer = asyncio.get_running_loop().call_later(left, self._expire)
         flight.board()
-        flight.answer.add_done_callback(self._landed)
+        flight.answer.add_done_callback(self._take_computed)
         self._flight = flight
 
     def _expire(self) -> None:
         self.leave()
         self._failed(DeadlinePassed(DEADLINE_PASSED))
 
-    def _landed(self, answer: "asyncio.Future[Computed]") -> None:
+    def _take_computed(self, answer: "asyncio.Future[Computed]") -> None:
         """Take the answer of a computation that may be shared."""
         if self._has_left or answer.cancelled():
             return
@@ -140,7 +152,7 @@ class Inquiry:
         elif isinstance(error, Exception):
             self._failed(error)
 
-    def _come(self, answer: "asyncio.Future[tuple[Found, Tier | None]]") -> None:
+    def _take_found(self, answer: "asyncio.Future[tuple[Found, Tier | None]]") -> None:
         """Take what a task has found."""
         if self._has_left or answer.cancelled():
             return

@@ -231,10 +231,17 @@ class Metrics:
 
     def stage(self, name: str) -> "Stage":
         """Measure one stage of a match."""
+        return Stage(self._stage(name))
+
+    def note_stage(self, name: str, seconds: float) -> None:
+        """Note how long one stage of a match took."""
+        self._stage(name).observe(seconds)
+
+    def _stage(self, name: str) -> Histogram:
         seconds = self._seconds_of_stage.get(name)
         if seconds is None:
             seconds = self._seconds_of_stage[name] = self.stage_seconds.labels(name)
-        return Stage(seconds)
+        return seconds
 
     def note_request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count a request that was answered.

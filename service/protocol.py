@@ -13,7 +13,7 @@ import logging
 import time
 from collections.abc import Iterable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import (
@@ -37,6 +37,14 @@ Retry-After says a second. Between a proxy and a worker it may be others' reques
 """
 
 
+class _Awaited(NamedTuple):
+    """A match request whose body is not all there yet, and when its head was."""
+
+    cycle: RequestResponseCycle
+    app: ASGI3Application
+    started: float
+
+
 class ServiceProtocol(HttpToolsProtocol):
     """One connection of a caller."""
 
@@ -45,8 +53,8 @@ class ServiceProtocol(HttpToolsProtocol):
     """What the task works for; ``cycle`` may be a later request that waits for its turn."""
     _call: DirectCall | None = None
     """What is answered without a task."""
-    _awaited: tuple[RequestResponseCycle, ASGI3Application, float] | None = None
-    """What will be, once its body is there; and when its head was."""
+    _awaited: _Awaited | None = None
+    """What will be, once its body is there."""
     _refused_at = -_DEAF_SECONDS
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -58,7 +66,8 @@ class ServiceProtocol(HttpToolsProtocol):
         elif self._awaited is not None:
             cycle, app, _ = self._awaited
             self._awaited = None
-            super()._start_asgi_task(cycle, app)  # counts it
+            # The application finds that the caller is gone, counts it and logs it as any other.
+            super()._start_asgi_task(cycle, app)
         elif self._task is not None and not self._task.done():
             # uvicorn tells its last request only, which may be one that waits behind this one.
             self._served.disconnected = True
@@ -77,7 +86,32 @@ class ServiceProtocol(HttpToolsProtocol):
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
             )
 
+    def on_response_complete(self) -> None:
+        """See uvicorn; what waits already is answered before more of it is read."""
+        super().on_response_complete()
+        if self.pipeline and not self.transport.is_closing():
+            self.flow.pause_reading()
+
+    def abandon(self) -> None:
+        """Tell a caller that its answer will not come: the time to stop in is over."""
+        if self._call is not None:
+            self._call.abandon()
+        elif self._awaited is not None:
+            cycle, _, started = self._awaited
+            self._awaited = None
+            state: State = self.app_state  # type: ignore[assignment] # what the lifespan made
+            call = state["direct_match"].call(
+                cycle.scope,  # type: ignore[arg-type] # uvicorn's name for the same
+                started,
+                partial(self._respond, cycle),
+            )
+            call.abandon()
+
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        if self.transport.is_closing():
+            # The caller was told so, and asks again elsewhere: nothing may be done for it here.
+            cycle.response_started = cycle.response_complete = True
+            return
         scope: Any = cycle.scope
         route = _computing_route(scope["method"], scope["path"])
         if route is None:
@@ -94,7 +128,7 @@ class ServiceProtocol(HttpToolsProtocol):
         ):
             self._start_task(cycle, app)
         elif cycle.more_body:
-            self._awaited = cycle, app, time.monotonic()
+            self._awaited = _Awaited(cycle, app, time.monotonic())
         else:
             self._answer(cycle, app, time.monotonic())
 
@@ -145,6 +179,7 @@ class ServiceProtocol(HttpToolsProtocol):
             return
         headers = _REFUSAL_HEADERS + b"x-request-id: " + request_id.encode() + b"\r\n"
         self._send(cycle, 503, headers, _REFUSAL_BODY)
+        self._pause_if_insistent()
 
     def _send(self, cycle: RequestResponseCycle, status: int, headers: bytes, body: bytes) -> None:
         """Send what answers a request, and go on with the next.
@@ -172,10 +207,10 @@ class ServiceProtocol(HttpToolsProtocol):
             self.loop.call_soon(self.on_response_complete)
             return
         self.on_response_complete()
-        if status == Overloaded.status:
-            self._pause_if_insistent()
 
     def _pause_if_insistent(self) -> None:
+        if self.pipeline:
+            return
         now = self.loop.time()
         if now - self._refused_at < _DEAF_SECONDS:
             # Callers who ask again at once would take the time of those who are served: a few
@@ -185,7 +220,7 @@ class ServiceProtocol(HttpToolsProtocol):
         self._refused_at = now
 
     def _listen_again(self) -> None:
-        if not self.transport.is_closing():
+        if not self.transport.is_closing() and not self.pipeline:
             self.flow.resume_reading()
 
 

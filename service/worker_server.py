@@ -6,6 +6,7 @@ import socket
 import uvicorn
 
 from service.accepting import Acceptor
+from service.protocol import ServiceProtocol
 
 # Seconds. A caller that is about to send on a kept connection gets an answer that says `close`.
 _LET_GO = 0.3
@@ -39,7 +40,16 @@ class WorkerServer(uvicorn.Server):
             server.close()
         self.server_state.default_headers.append((b"connection", b"close"))
         await asyncio.sleep(_LET_GO)
+        patience = self.config.timeout_graceful_shutdown
+        if patience is not None:
+            # uvicorn ends what is a task then; direct calls are none.
+            asyncio.get_running_loop().call_later(patience, self._abandon)
         await super().shutdown(sockets)
+
+    def _abandon(self) -> None:
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, ServiceProtocol):
+                connection.abandon()
 
     def _protocol(self) -> asyncio.Protocol:
         """Make the protocol of a connection, as uvicorn's ``startup`` does."""

@@ -2,13 +2,19 @@
 
 import http.client
 import json
+import os
 import re
+import signal
 import socket
+import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx
+import pytest
 from pydantic import TypeAdapter
 
 from service.answers import Problem
@@ -43,6 +49,36 @@ def asking(
     finally:
         for connection in connections:
             connection.close()
+
+
+@contextmanager
+def flooding(service: ServiceProcess) -> Iterator[None]:
+    """Eight callers who ask again and again."""
+    url, is_over = urlsplit(service.url), threading.Event()
+
+    def ask(number: int) -> None:
+        connection = http.client.HTTPConnection(url.hostname or "", url.port, timeout=20)
+        while not is_over.is_set():
+            number += 8
+            connection.request("POST", "/match", body=body_of(number))
+            connection.getresponse().read()
+        connection.close()
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(8)]
+    for each in threads:
+        each.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        for each in threads:
+            each.join()
+
+
+def resident_bytes(pid: int) -> int:
+    """Memory of a process, from Linux."""
+    pages = Path(f"/proc/{pid}/statm").read_text().split()[1]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
 def test_who_hung_up_is_not_worked_for(registry_path: Path, tmp_path: Path) -> None:
@@ -144,21 +180,102 @@ def test_pipelined_requests_are_answered_in_their_order(
     with ServiceProcess(registry_path, log, workers=1, micro_batch=1, max_pending=2) as service:
         url = urlsplit(service.url)
         address = (url.hostname or "", url.port or 0)
+        # Others take the places all the while, so that some are refused and some are served.
         statuses: set[bytes] = set()
-        for _ in range(20):
-            # Others take the places, so that some of these are refused and some are served.
-            with asking(service, 30), socket.create_connection(address, timeout=20) as caller:
-                caller.sendall(pipelined(200))
+        with flooding(service), socket.create_connection(address, timeout=60) as caller:
+            end = time.monotonic() + 30
+            while statuses != {b"200", b"503"} and time.monotonic() < end:
+                caller.sendall(pipelined(50))
                 answers = b""
-                while answers.count(b"HTTP/1.1 ") < 200:
+                while answers.count(b"\r\n\r\n") < 50:
                     answers += caller.recv(1 << 20)
-            found = re.findall(rb"x-request-id: caller-(\d+)", answers)
-            assert [int(each) for each in found] == list(range(200))
-            statuses |= set(re.findall(rb"HTTP/1.1 (\d+)", answers))
-            if statuses == {b"200", b"503"}:
-                break
+                found = re.findall(rb"x-request-id: caller-(\d+)", answers)
+                assert [int(each) for each in found] == list(range(50))
+                statuses |= set(re.findall(rb"HTTP/1.1 (\d+)", answers))
         assert statuses == {b"200", b"503"}
     assert "Traceback" not in service.log()
+
+
+def test_nothing_is_done_after_an_answer_that_said_close(
+    registry_path: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "service.log"
+    hit = b"POST /match HTTP/1.1\r\nContent-Length: %d\r\n\r\n%b" % (
+        len(body_of(1)),
+        body_of(1).encode(),
+    )
+    end = b"DELETE /admin/takedowns/item-0250 HTTP/1.1\r\n\r\n"
+    with ServiceProcess(registry_path, log, workers=1, drain_seconds=0) as service:
+        httpx.put(f"{service.url}/admin/takedowns/item-0250", json={}).raise_for_status()
+        url = urlsplit(service.url)
+        with socket.create_connection((url.hostname or "", url.port or 0), timeout=20) as caller:
+            caller.sendall(hit)
+            first = caller.recv(1 << 20)
+            assert first.startswith(b"HTTP/1.1 200")
+            (worker,) = service.worker_pids()
+            os.kill(worker, signal.SIGTERM)
+            time.sleep(0.15)
+            while b"}]}" not in first[-10:]:
+                first += caller.recv(1 << 20)
+            caller.sendall(hit + hit + end)
+            answers = b""
+            while data := caller.recv(1 << 20):
+                answers += data
+        assert answers.count(b"HTTP/1.1 200") == 1
+        assert b"connection: close" in answers
+        assert "taken down no longer" not in service.log()
+
+
+@pytest.mark.parametrize("is_half_sent", [False, True], ids=["computing", "half a body"])
+def test_who_cannot_be_waited_for_is_told_that_the_worker_stops(
+    registry_path: Path, tmp_path: Path, is_half_sent: bool
+) -> None:
+    log = tmp_path / "service.log"
+    options = {"workers": 1, "micro_batch": 1, "max_pending": 3000, "shutdown_timeout": 1}
+    with ServiceProcess(registry_path, log, **options) as service:
+        with asking(service, 0 if is_half_sent else 1200) as connections:
+            if is_half_sent:
+                url = urlsplit(service.url)
+                caller = http.client.HTTPConnection(url.hostname or "", url.port, timeout=20)
+                caller.putrequest("POST", "/match")
+                caller.putheader("Content-Length", "100")
+                caller.endheaders(b"{")
+                connections.append(caller)
+                time.sleep(0.2)
+            service.process.terminate()
+            response = connections[-1].getresponse()
+            assert response.status == 503
+            assert response.headers["Connection"] == "close"
+            assert json.loads(response.read())["title"] == "Not ready"
+        assert service.process.wait(20) == 0
+    assert "Traceback" not in service.log()
+
+
+def test_a_row_of_requests_does_not_fill_the_memory(registry_path: Path, tmp_path: Path) -> None:
+    log = tmp_path / "service.log"
+    with ServiceProcess(registry_path, log, workers=1) as service:
+        url = urlsplit(service.url)
+        (worker,) = service.worker_pids()
+        before = resident_bytes(worker)
+        flood = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 5000
+        with socket.create_connection((url.hostname or "", url.port or 0), timeout=20) as caller:
+
+            def read() -> None:
+                with suppress(OSError):
+                    while caller.recv(1 << 20):
+                        pass
+
+            reader = threading.Thread(target=read)
+            reader.start()
+            end = time.monotonic() + 3
+            caller.settimeout(0.2)
+            while time.monotonic() < end:
+                with suppress(TimeoutError):
+                    caller.send(flood)
+            grown = resident_bytes(worker) - before
+            caller.shutdown(socket.SHUT_RDWR)
+            reader.join()
+    assert grown < 100 << 20
 
 
 def test_who_hangs_up_with_requests_in_a_row_leaves_no_error(
@@ -171,8 +288,10 @@ def test_who_hangs_up_with_requests_in_a_row_leaves_no_error(
         for _ in range(20):
             with socket.create_connection(address) as caller:
                 caller.sendall(pipelined(5))
-        ended = 'opal_requests_total{method="POST",route="/match",status="499"}'
-        wait_until(lambda: service.metric(ended) > 0, what="hang-ups to be counted")
+        wait_until(
+            lambda: service.metrics().count('route="/match",status=') > 0,
+            what="the first of each row to be answered, or its hang-up to be counted",
+        )
         wait_until(lambda: service.metric("opal_pending") == 0, what="the queue to be empty")
     assert "Traceback" not in service.log()
     assert "Exception" not in service.log()

@@ -183,3 +183,21 @@ async def test_more_than_the_limit_is_refused(
     assert len(await asyncio.gather(*tasks)) == 10
     assert await batching.run(4) == 16
     assert 99 not in [number for batch in squares.batches for number in batch]
+
+
+async def test_what_breaks_off_a_computation_ends_no_other(
+    queue: WorkQueue, metrics: Metrics
+) -> None:
+    class Panic(BaseException):
+        pass
+
+    def compute(numbers: Sequence[int]) -> list[int]:
+        if 13 in numbers:
+            raise Panic("13")
+        return list(numbers)
+
+    batches = MicroBatcher(compute, queue=queue, max_batch=1, max_wait=0, metrics=metrics)
+    with pytest.raises(RuntimeError, match="13"):
+        await batches.run(13)
+
+    assert await batches.run(7) == 7

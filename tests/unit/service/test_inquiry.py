@@ -35,7 +35,12 @@ class Caller:
         self.failed: list[Exception] = []
         deadline = None if seconds is None else time.monotonic() + seconds
         self.inquiry = Inquiry(
-            retriever, query, deadline, found=self.found.append, failed=self.failed.append
+            retriever,
+            query,
+            deadline,
+            request_id="caller",
+            found=self.found.append,
+            failed=self.failed.append,
         )
         self.inquiry.begin()
 
@@ -219,3 +224,18 @@ async def test_who_has_no_history_gets_what_is_popular(service: InProcess) -> No
     await caller.told()
 
     assert caller.found[0].source == "fallback"
+
+
+async def test_a_fault_in_sending_an_answer_is_not_answered_once_more(service: InProcess) -> None:
+    retriever = service.state["retriever"]
+    await Caller(retriever).told()
+    failed: list[Exception] = []
+
+    def broken(found: Found) -> None:
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        Inquiry(
+            retriever, QUERY, None, request_id="caller", found=broken, failed=failed.append
+        ).begin()
+    assert failed == []
