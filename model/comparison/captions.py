@@ -13,8 +13,10 @@ MEASURES = (
     "vectors and by co-occurrence vectors of the training part, which no compared model made; "
     "category coverage, the share of all categories; pairwise PMI, the mean positive pointwise "
     "mutual information of pairs (nats). Catalog coverage: the share of the catalog in anybody's "
-    "list. Log popularity: the mean natural logarithm of training interactions. Of a user's "
-    "interests: mean cosine of pairs, and mean Jaccard overlap of their own 50 best."
+    "list. Log popularity: the mean natural logarithm of training interactions. Distinct "
+    "interests: how many of the k a user has on average, where those not in use are copies of "
+    "others. Of a user's distinct interests: mean cosine of pairs, and mean Jaccard overlap of "
+    "their own 50 best, over users with two at least."
 )
 COST = (
     "Seconds of a training, its validations and its own last evaluation of all users, one thread, "

@@ -71,6 +71,7 @@ class _Measurer:
             "interests": None
             if found is None
             else {
+                "distinct": found.distinct,
                 "cosine": found.cosine,
                 "overlap": found.overlap,
                 "shares": found.shares.tolist(),

@@ -149,8 +149,7 @@ def _flat(measures: Mapping[str, Any]) -> dict[str, float]:
     numbers = {
         **measures["test"],
         **measures.get("seconds", {}),
-        "cosine": interests.get("cosine"),
-        "overlap": interests.get("overlap"),
+        **{name: interests.get(name) for name in ("distinct", "cosine", "overlap")},
         **{name: measures.get(name) for name in ("parameters", "k", "max_len")},
         "valid_recall@50": measures.get("valid", {}).get("recall@50"),
     }

@@ -40,6 +40,7 @@ LISTS = (
     Column("pmi@50", "pairwise PMI ↓"),
     Column("catalog_coverage@50", "catalog coverage ↑"),
     Column("log_popularity@50", "log popularity ↓", 2),
+    Column("distinct", "distinct interests", 2),
     Column("cosine", "cosine of interests ↓", 3),
     Column("overlap", "overlap of interests ↓", 3),
 )
