@@ -124,6 +124,10 @@ def _compare(arguments: argparse.Namespace) -> Result:
     with locked(out) as mine:
         if not mine:
             raise InputError(f"{out}: another comparison is at work there; wait for its end")
+        for cell in plan.cells:
+            if problem := cell.damage():
+                then = "it counts as missing" if arguments.report_only else "it is run again"
+                logger.warning("%s: %s; %s", cell.folder, problem, then)
         if not arguments.report_only:
             from model.comparison.running import run_cells
 

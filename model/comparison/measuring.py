@@ -13,8 +13,8 @@ from model.baselines.measuring import score_by_baseline
 from model.checkpoint import load_checkpoint
 from model.comparison.array_files import write_arrays
 from model.comparison.cell import (
-    FORMAT_VERSION,
     MEASURES_FILE,
+    MEASURES_VERSION,
     RUN_FOLDER,
     USERS_FILE,
     Cell,
@@ -90,7 +90,7 @@ def measure_cell(cell: Cell, dataset: Dataset, reference: Reference) -> None:
     run = read_run(cell.folder / RUN_FOLDER)
     measurer = _Measurer(dataset, reference)
     measures: dict[str, Any] = {
-        "format_version": FORMAT_VERSION,
+        "format_version": MEASURES_VERSION,
         "model": cell.model,
         "valid": run.manifest["metrics"]["valid"],
         "seconds": read_seconds(cell.folder),

@@ -170,6 +170,27 @@ def test_a_model_is_added_later_and_the_report_made_anew(
     assert {path: path.stat().st_mtime_ns for path in out.rglob("measures.json")} == made
 
 
+def test_a_damaged_cell_is_named_and_run_again(datasets: list[Path], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    options = ("--models", "pop,itemknn", "--json")
+    compare(datasets[1:], out, *options).communicate(timeout=120)
+    cell = out / "plain/yardsticks/pop"
+    (cell / "measures.json").write_text("{")
+
+    reported = compare(datasets[1:], out, *options, "--report-only")
+    stdout, stderr = reported.communicate(timeout=120)
+    assert reported.returncode == 0, stderr
+    assert json.loads(stdout)["missing"] == ["plain pop"]
+    assert f"{cell}: JSONDecodeError" in stderr
+    assert "it counts as missing" in stderr
+
+    again = compare(datasets[1:], out, *options)
+    stdout, stderr = again.communicate(timeout=120)
+    assert again.returncode == 0, stderr
+    assert json.loads(stdout)["missing"] == []
+    assert "it is run again" in stderr
+
+
 def test_other_options_in_the_same_folder_are_refused(datasets: list[Path], tmp_path: Path) -> None:
     out = tmp_path / "out"
     first = compare(datasets[1:], out, "--models", "opal", "--seeds", "1", "--k", "4")

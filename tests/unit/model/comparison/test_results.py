@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from model.comparison.array_files import write_arrays
-from model.comparison.cell import MEASURES_FILE, USERS_FILE, Cell
+from model.comparison.cell import FAILED_FILE, MEASURES_FILE, MEASURES_VERSION, USERS_FILE, Cell
 from model.comparison.document import Value
 from model.comparison.plan import ALL_OTHERS, Plan, Request, make_plan
 from model.comparison.results import (
@@ -34,7 +34,12 @@ def finish(cell: Cell, mean: float, **more: Any) -> None:
     users = (base - base.mean() + mean + noise - noise.mean()).astype(np.float32)
     write_arrays(cell.folder / USERS_FILE, {"recall@50": users, "hitrate@50": 1 - users})
     test = {"recall@50": mean, "hitrate@50": 1 - mean, "ild_cooccurrence@50": 0.5, "users": N_USERS}
-    measures = {"test": test, "seconds": {"wall": 2.0, "cpu": 1.0}, **more}
+    measures = {
+        "format_version": MEASURES_VERSION,
+        "test": test,
+        "seconds": {"wall": 2.0, "cpu": 1.0},
+        **more,
+    }
     (cell.folder / MEASURES_FILE).write_text(json.dumps(measures))
 
 
@@ -144,3 +149,39 @@ def test_what_failed_and_what_is_missing_is_said(plan: Plan) -> None:
     assert len(missing(plan)) == len(plan.cells) - 3
     titles = [section.title for section in Summary(plan).report().sections]
     assert titles == ["Overview", "dataset, recipe default", "Failed", "Not run yet"]
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        (MEASURES_FILE, b"{"),
+        (MEASURES_FILE, b"[]"),
+        (MEASURES_FILE, b"\xff"),
+        (MEASURES_FILE, b'{"format_version": 1, "test": {"users": 400}}'),
+        (MEASURES_FILE, b'{"format_version": 2}'),
+        (MEASURES_FILE, b'{"format_version": 2, "test": {"users": 3}}'),
+        (USERS_FILE, None),
+        (USERS_FILE, b""),
+        (USERS_FILE, b"PK\x03\x04 cut off"),
+    ],
+)
+def test_a_damaged_cell_is_not_finished(plan: Plan, file: str, content: bytes | None) -> None:
+    finish_all(plan, opal=0.3, mind=0.29)
+    cell = plan.cells[0]
+    (cell.folder / file).unlink()
+    if content is not None:
+        (cell.folder / file).write_bytes(content)
+
+    document = Summary(plan).document()
+
+    assert cell.damage()
+    assert "dataset opal default main seed 0" in document["missing"]
+    assert [each["seeds"] for each in document["results"]] == [1, 2]
+
+
+def test_a_damaged_failure_is_no_failure(plan: Plan) -> None:
+    (plan.cells[0].folder / FAILED_FILE).write_text("{")
+
+    assert plan.cells[0].damage().startswith(FAILED_FILE)
+    assert failures(plan) == []
+    assert plan.cells[0] in missing(plan)

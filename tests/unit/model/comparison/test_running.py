@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from model.comparison.cell import LOG_FILE, RUN_FOLDER, Cell
+from model.comparison.cell import LOG_FILE, MEASURES_FILE, RUN_FOLDER, Cell
 from model.comparison.plan import ALL_OTHERS, Request, make_plan
 from model.comparison.running import run_cells
 from model.dataset import prepare
@@ -56,6 +56,21 @@ def test_what_is_finished_is_not_run_again(dataset_path: Path, tmp_path: Path) -
     manifest = json.loads((cells[0].folder / RUN_FOLDER / "run.json").read_text())
     for name, value in manifest["metrics"]["test"].items():
         assert opal["test"][name] == pytest.approx(value, abs=1e-4)
+
+
+def test_a_damaged_cell_is_measured_again_and_not_trained(
+    dataset_path: Path, tmp_path: Path
+) -> None:
+    (cell,) = cells_of(dataset_path, tmp_path, "opal")
+    run_cells([cell], tmp_path, jobs=1, device="cpu")
+    before = cell.measures()
+    trained = (cell.folder / RUN_FOLDER / "run.json").stat().st_mtime_ns
+    (cell.folder / MEASURES_FILE).write_text("{")
+
+    run_cells([cell], tmp_path, jobs=1, device="cpu")
+
+    assert cell.measures() == before  # the seconds too
+    assert (cell.folder / RUN_FOLDER / "run.json").stat().st_mtime_ns == trained
 
 
 def test_metrics_of_users_average_to_the_measures(dataset_path: Path, tmp_path: Path) -> None:

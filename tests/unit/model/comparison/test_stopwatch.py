@@ -1,6 +1,7 @@
 """Time is added up over interruptions."""
 
 import json
+import math
 import signal
 import time
 from contextlib import suppress
@@ -49,3 +50,13 @@ def test_what_a_kill_would_lose_is_noted_on_the_way(
         noted = json.loads((tmp_path / TIME_FILE).read_text())
 
     assert noted["wall"] > 0.1
+
+
+def test_a_damaged_time_is_unknown(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / TIME_FILE).write_text('{"wall": ')
+
+    with measured(tmp_path):
+        pass
+
+    assert math.isnan(read_seconds(tmp_path)["wall"])
+    assert f"{tmp_path / TIME_FILE}: cannot be read" in caplog.text
