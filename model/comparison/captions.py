@@ -1,5 +1,7 @@
 """What captions say alike: by which protocol, and what a measure means."""
 
+_CUTOFFS = (10, 20, 50)
+
 PROTOCOL = (
     "Test part, full ranking of the catalog by exact search, without what the user has had; users "
     "averaged; mean ± standard deviation over seeds."
@@ -30,3 +32,16 @@ DISTANCES = (
     ("ild_category@50", "ILD@50, categories (1 − cosine)"),
 )
 """Measures of diversity that are drawn, and what stands at their axis."""
+
+
+def say_tiny_catalog(n_items: int) -> list[str]:
+    """Warn where a list of 50 holds the whole catalog; empty where it does not.
+
+    Args:
+        n_items: Items of the catalog.
+    """
+    all_found = [f"Recall@{cutoff}" for cutoff in _CUTOFFS if n_items <= cutoff]
+    if not all_found:
+        return []
+    what = f"{', '.join(all_found)} {'is' if len(all_found) == 1 else 'are'} 1 for all models"
+    return [f"The catalog has {n_items} items, so that {what} and all users: it tells nothing."]

@@ -32,7 +32,7 @@ from model.fit import export_encoder
 from model.inference.encoder import UserEncoder
 from model.inference.loading import ENCODER_FILE, load_encoder
 from model.recipe import new_encoder
-from model.run import CHECKPOINTS, Run, read_run
+from model.run import CHECKPOINTS, Run, git_revision, read_run
 from model.tensor_files import map_tensors
 from model.yardstick_run import remake_baseline
 
@@ -94,6 +94,7 @@ def measure_cell(cell: Cell, dataset: Dataset, reference: Reference) -> None:
         "model": cell.model,
         "valid": run.manifest["metrics"]["valid"],
         "seconds": read_seconds(cell.folder),
+        "revisions": {"trained": run.manifest.get("git_revision"), "measured": git_revision()},
     }
     if cell.config is None:
         baseline = remake_baseline(run, dataset)

@@ -13,6 +13,7 @@ from model.baselines.names import YARDSTICKS
 from model.comparison.bootstrap import Interval, paired_intervals
 from model.comparison.cell import Cell
 from model.comparison.plan import Line, Plan
+from model.comparison.variants import MAIN
 from model.config import Recipe
 from model.model_names import MULTI_INTEREST_RIVALS, OPAL
 
@@ -51,6 +52,12 @@ class Result:
     def model(self) -> str:
         """Name of the model."""
         return self.line.model
+
+    @property
+    def label(self) -> str:
+        """The model, and what is changed of it."""
+        variant = self.line.variant
+        return self.model if variant.name == MAIN.name else f"{self.model}, {variant.label}"
 
     def stage_values(self, stage: str) -> Mapping[str, Spread]:
         """Return measures over seeds of one stage of the training; empty where it has none."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from model.comparison.captions import INTERVALS, PROTOCOL
+from model.comparison.captions import INTERVALS, PROTOCOL, say_tiny_catalog
 from model.comparison.document import Report, Section, Table, Value
 from model.comparison.main_section import MainSection
 from model.comparison.plan import Line, Plan
@@ -16,6 +16,7 @@ from model.comparison.results import (
     missing,
     read_results,
 )
+from model.comparison.revisions import revisions_of, say_all_revisions, say_revisions
 from model.comparison.studies import study_of_ablations, study_of_k
 from model.comparison.tables import OVERVIEW_HEADER, overview_row
 from model.comparison.variants import MAIN
@@ -52,7 +53,8 @@ class Summary:
             "Made by python -m model compare. All models learn from the same part of the same "
             "data, are stopped by the same validation, and are measured by the encoder that would "
             "be served. Recipe default: every model gets what OPAL's default recipe does otherwise "
-            "than its paper; recipe paper: every model as its own paper says."
+            "than its paper; recipe paper: every model as its own paper says.",
+            *say_all_revisions(read_results(self._plan.lines)),
         ]
         return Report("Retrieval models compared", paragraphs, sections)
 
@@ -66,6 +68,10 @@ class Summary:
                     "model": result.model,
                     "variant": result.line.variant.name,
                     "seeds": len(result.cells),
+                    "revisions": {
+                        f"seed-{cell.seed}": revisions_of(measures)
+                        for cell, measures in zip(result.cells, result.measures, strict=True)
+                    },
                     "values": {name: each._asdict() for name, each in result.values.items()},
                 }
                 for result in read_results(self._plan.lines)
@@ -100,6 +106,9 @@ class Summary:
         caption = (
             f"The rival with the highest test Recall@50, which favours it. {PROTOCOL} {INTERVALS}"
         )
+        for dataset, summary in self._plan.summaries.items():
+            for warning in say_tiny_catalog(int(summary["items"])):
+                caption += f" {dataset}: {warning}"
         return Section(
             "Overview",
             parts=[Table("OPAL and its best multi-interest rival", caption, OVERVIEW_HEADER, rows)],
@@ -109,6 +118,7 @@ class Summary:
         return MainSection(
             title=f"{dataset}, recipe {recipe}",
             facts=self._facts(dataset),
+            n_items=int(self._plan.summaries[dataset]["items"]),
             results=self._results[dataset, recipe],
             against=self._against[dataset, recipe],
         ).section()
@@ -127,6 +137,7 @@ class Summary:
     def _studies(self, dataset: str) -> Iterator[Section]:
         recipe = self._recipes[0]
         title = f"{dataset}, recipe {recipe}"
+        n_items = int(self._plan.summaries[dataset]["items"])
         lines = [
             line
             for line in self._plan.lines
@@ -138,7 +149,9 @@ class Summary:
         others = [line for line in lines if not _studies_k(line)]
         parts += study_of_ablations(title, main, others)
         if parts:
-            yield Section(f"{title}: studies", parts=parts)
+            shown = [*([main] if main else []), *read_results(lines)]
+            paragraphs = [*say_tiny_catalog(n_items), *say_revisions(shown)]
+            yield Section(f"{title}: studies", paragraphs, parts)
 
     def _what_is_not_there(self) -> Iterator[Section]:
         failed = [[Value(cell.label), Value(why)] for cell, why in failures(self._plan)]

@@ -1,6 +1,7 @@
 """Finished cells put together."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 from model.comparison.array_files import write_arrays
 from model.comparison.cell import FAILED_FILE, MEASURES_FILE, MEASURES_VERSION, USERS_FILE, Cell
 from model.comparison.document import Value
+from model.comparison.markdown import write_markdown
+from model.comparison.page import write_page
 from model.comparison.plan import ALL_OTHERS, Plan, Request, make_plan
 from model.comparison.results import (
     Spread,
@@ -185,3 +188,65 @@ def test_a_damaged_failure_is_no_failure(plan: Plan) -> None:
     assert plan.cells[0].damage().startswith(FAILED_FILE)
     assert failures(plan) == []
     assert plan.cells[0] in missing(plan)
+
+
+def revised(trained: str | None, measured: str = "c" * 40) -> dict[str, Any]:
+    return {"revisions": {"trained": trained, "measured": measured}}
+
+
+def test_it_is_said_which_program_made_the_cells(plan: Plan) -> None:
+    for cell in plan.cells:
+        finish(cell, 0.3, **revised("a" * 40))
+
+    report = Summary(plan).report()
+
+    assert report.sections[1].paragraphs[1:3] == [
+        "All trained by aaaaaaa.",
+        "All measured by ccccccc.",
+    ]
+    result = Summary(plan).document()["results"][0]
+    assert result["revisions"]["seed-1"] == {"trained": "a" * 40, "measured": "c" * 40}
+
+
+def test_cells_of_several_programs_are_told_apart(plan: Plan) -> None:
+    by_model: dict[str, str | None] = {"opal": "a" * 40, "mind": "b" * 40, "pop": None}
+    for cell in plan.cells:
+        if cell.model in by_model:
+            finish(cell, 0.3, **revised(by_model[cell.model]))
+    finish(plan.cells[1], 0.3, **revised("b" * 40))  # OPAL, seed 1
+
+    report = Summary(plan).report()
+
+    assert report.sections[1].paragraphs[1:3] == [
+        "Not all trained by one revision of this program: opal (seed 0) by aaaaaaa; "
+        "opal (seed 1), mind by bbbbbbb; pop by an unknown revision.",
+        "All measured by ccccccc.",
+    ]
+    assert "aaaaaaa, an unknown revision, bbbbbbb, ccccccc" in report.paragraphs[1]
+    for text in (write_page(report), write_markdown(report, "report.html")):
+        assert "opal (seed 1), mind by bbbbbbb" in text
+
+
+def test_without_opals_run_there_is_no_map(plan: Plan) -> None:
+    finish_all(plan, opal=0.3, mind=0.29)
+
+    section = Summary(plan).report().sections[1]
+
+    assert section.paragraphs[-1].startswith("There is no map of OPAL's items: ")
+    assert "run.json is missing" in section.paragraphs[-1]
+
+
+def test_a_tiny_catalog_is_said_in_every_caption(plan: Plan) -> None:
+    finish_all(plan, opal=0.3, mind=0.29)
+    summaries = {name: {**each, "items": 20} for name, each in plan.summaries.items()}
+
+    report = Summary(replace(plan, summaries=summaries)).report()
+
+    parts = [part for section in report.sections for part in section.parts]
+    said = "The catalog has 20 items, so that Recall@20, Recall@50 are 1 for all models"
+    captions = [part.caption for part in parts if part.title != "Not run yet"]
+    assert len(captions) > 4
+    assert all(said in caption for caption in captions)
+    assert not any(
+        "tells nothing" in part.caption for part in Summary(plan).report().sections[1].parts
+    )

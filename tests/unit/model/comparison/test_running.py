@@ -10,17 +10,19 @@ from pathlib import Path
 import pytest
 
 from model.comparison.cell import LOG_FILE, MEASURES_FILE, RUN_FOLDER, Cell
-from model.comparison.plan import ALL_OTHERS, Request, make_plan
+from model.comparison.plan import ALL_OTHERS, Plan, Request, make_plan
 from model.comparison.running import run_cells
+from model.comparison.summary import Summary
 from model.dataset import prepare
 from model.errors import OpalError
 from model.model_names import TRAINABLE_MODELS
+from model.run import git_revision
 from tests.planted import PlantedLog
 
 STEPS = {"dim": 8, "batch_size": 16, "eval_every": 5, "max_steps": 10, "max_len": 9}
 
 
-def cells_of(dataset: Path, out: Path, *models: str, **options: object) -> list[Cell]:
+def plan_of(dataset: Path, out: Path, *models: str, **options: object) -> Plan:
     request = Request(
         datasets=[dataset],
         out=out,
@@ -33,7 +35,11 @@ def cells_of(dataset: Path, out: Path, *models: str, **options: object) -> list[
         studied=None,
         options={**STEPS, **options},
     )
-    return make_plan(request).cells
+    return make_plan(request)
+
+
+def cells_of(dataset: Path, out: Path, *models: str, **options: object) -> list[Cell]:
+    return plan_of(dataset, out, *models, **options).cells
 
 
 def test_what_is_finished_is_not_run_again(dataset_path: Path, tmp_path: Path) -> None:
@@ -52,10 +58,26 @@ def test_what_is_finished_is_not_run_again(dataset_path: Path, tmp_path: Path) -
     assert opal["parameters"] >= 8 * (cells[0].summary["items"] + 4)  # and the hard stage's
     assert opal["seconds"]["cpu"] > 0
     assert pop["hyper_parameters"] == {}
+    assert opal["revisions"] == pop["revisions"]
+    assert opal["revisions"] == dict.fromkeys(("trained", "measured"), git_revision())
     # What was measured on the exported encoder is what training measured on its own.
     manifest = json.loads((cells[0].folder / RUN_FOLDER / "run.json").read_text())
     for name, value in manifest["metrics"]["test"].items():
         assert opal["test"][name] == pytest.approx(value, abs=1e-4)
+
+
+def test_vectors_of_one_number_are_reported_without_a_map(
+    dataset_path: Path, tmp_path: Path
+) -> None:
+    plan = plan_of(dataset_path, tmp_path, "opal", dim=1)
+    run_cells(plan.cells, tmp_path, jobs=1, device="cpu")
+
+    section = Summary(plan).report().sections[1]
+
+    assert (
+        "There is no map of OPAL's items: vectors of 1 number span no plane." in section.paragraphs
+    )
+    assert "Items by hyper-category" not in [part.title for part in section.parts]
 
 
 def test_a_damaged_cell_is_measured_again_and_not_trained(
