@@ -67,8 +67,9 @@ def place_items(item_vectors: Floats) -> NDArray[np.float64]:
 
 def _unit_rows(item_vectors: Floats) -> Floats:
     shown = item_vectors[:MAX_ITEMS]
-    unit = shown / np.maximum(np.linalg.norm(shown, axis=1, keepdims=True), np.finfo(float).tiny)
-    return unit.astype(np.float32)
+    lengths = np.linalg.norm(shown, axis=1, keepdims=True)
+    unit: Floats = (shown / np.maximum(lengths, np.finfo(float).tiny)).astype(np.float32)
+    return unit
 
 
 def group_by_direction(item_vectors: Floats, directions: Floats) -> Grouping:

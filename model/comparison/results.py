@@ -4,6 +4,7 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -134,15 +135,22 @@ def kind_of(model: str) -> str:
     return "multi-interest" if model in (OPAL, *MULTI_INTEREST_RIVALS) else "single vector"
 
 
-def failures(plan: Plan) -> list[tuple[Cell, str]]:
-    """Return the cells that failed, and why."""
-    found = [(cell, cell.failure()) for cell in plan.cells if not cell.is_finished]
+def failures(plan: Plan, failed: Mapping[Path, str]) -> list[tuple[Cell, str]]:
+    """Return the cells that failed, and why.
+
+    Args:
+        plan: The plan.
+        failed: Why, of cells that just failed, by folder; others have a file that says it.
+    """
+    unfinished = [cell for cell in plan.cells if not cell.is_finished]
+    found = [(cell, failed.get(cell.folder) or cell.failure()) for cell in unfinished]
     return [(cell, why) for cell, why in found if why is not None]
 
 
-def missing(plan: Plan) -> list[Cell]:
-    """Return the cells that are not finished and have not failed."""
-    return [cell for cell in plan.cells if not cell.is_finished and cell.failure() is None]
+def missing(plan: Plan, failed: Mapping[Path, str]) -> list[Cell]:
+    """Return the cells that are not finished and have not failed; see ``failures``."""
+    folders = {cell.folder for cell, _ in failures(plan, failed)}
+    return [cell for cell in plan.cells if not cell.is_finished and cell.folder not in folders]
 
 
 def main_results(plan: Plan, dataset: str, recipe: Recipe) -> list[Result]:

@@ -1,6 +1,8 @@
 """All that is reported, in one structure, from which page and Markdown are written."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from model.comparison.captions import INTERVALS, PROTOCOL, say_tiny_catalog
@@ -29,10 +31,12 @@ class Summary:
 
     Args:
         plan: The plan.
+        failed: Why, of cells that just failed, by folder; others have a file that says it.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, failed: Mapping[Path, str] = MappingProxyType({})) -> None:
         self._plan = plan
+        self._failed = failed
         self._recipes = plan.request.recipes
         self._results: dict[tuple[str, Recipe], list[Result]] = {}
         self._against: dict[tuple[str, Recipe], list[Against]] = {}
@@ -89,8 +93,8 @@ class Summary:
                 for rival, intervals in against
                 for metric, interval in intervals.items()
             ],
-            "failed": {cell.label: why for cell, why in failures(self._plan)},
-            "missing": [cell.label for cell in missing(self._plan)],
+            "failed": {cell.label: why for cell, why in failures(self._plan, self._failed)},
+            "missing": [cell.label for cell in missing(self._plan, self._failed)],
             "left_out": [list(each) for each in self._plan.left_out],
         }
 
@@ -154,7 +158,9 @@ class Summary:
             yield Section(f"{title}: studies", paragraphs, parts)
 
     def _what_is_not_there(self) -> Iterator[Section]:
-        failed = [[Value(cell.label), Value(why)] for cell, why in failures(self._plan)]
+        failed = [
+            [Value(cell.label), Value(why)] for cell, why in failures(self._plan, self._failed)
+        ]
         if failed:
             caption = "Cells that failed; the same command tries them again."
             yield Section("Failed", parts=[Table("Failed", caption, ["cell", "error"], failed)])
@@ -164,7 +170,7 @@ class Summary:
         if left_out:
             caption = "What the data do not allow."
             yield Section("Left out", parts=[Table("Left out", caption, ["cell", "why"], left_out)])
-        if absent := missing(self._plan):
+        if absent := missing(self._plan, self._failed):
             labels = "; ".join(cell.label for cell in absent)
             yield Section("Not run yet", [f"{len(absent)} cells: {labels}"])
 

@@ -48,7 +48,7 @@ def main(arguments: list[str]) -> int:
     try:
         with _claimed(folder):
             _run(restore_cell(folder, read_json_object(folder / CELL_FILE)), device, out)
-    except (OpalError, Stopped) as error:
+    except (OpalError, OSError, Stopped) as error:
         return fail(str(error))
     return 0
 

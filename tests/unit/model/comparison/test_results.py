@@ -144,12 +144,12 @@ def test_what_failed_and_what_is_missing_is_said(plan: Plan) -> None:
     finish_all(plan, mind=0.29)
     plan.cells[0].fail("the loss is nan")
 
-    ((cell, why),) = failures(plan)
+    ((cell, why),) = failures(plan, {})
     document = Summary(plan).document()
 
     assert (cell, why) == (plan.cells[0], "the loss is nan")
     assert document["failed"] == {"dataset opal default main seed 0": "the loss is nan"}
-    assert len(missing(plan)) == len(plan.cells) - 3
+    assert len(missing(plan, {})) == len(plan.cells) - 3
     titles = [section.title for section in Summary(plan).report().sections]
     assert titles == ["Overview", "dataset, recipe default", "Failed", "Not run yet"]
 
@@ -182,12 +182,19 @@ def test_a_damaged_cell_is_not_finished(plan: Plan, file: str, content: bytes | 
     assert [each["seeds"] for each in document["results"]] == [1, 2]
 
 
+def test_a_failure_that_could_not_be_written_is_said(plan: Plan) -> None:
+    document = Summary(plan, {plan.cells[0].folder: "no space left"}).document()
+
+    assert document["failed"] == {"dataset opal default main seed 0": "no space left"}
+    assert "dataset opal default main seed 0" not in document["missing"]
+
+
 def test_a_damaged_failure_is_no_failure(plan: Plan) -> None:
     (plan.cells[0].folder / FAILED_FILE).write_text("{")
 
     assert plan.cells[0].damage().startswith(FAILED_FILE)
-    assert failures(plan) == []
-    assert plan.cells[0] in missing(plan)
+    assert failures(plan, {}) == []
+    assert plan.cells[0] in missing(plan, {})
 
 
 def revised(trained: str | None, measured: str = "c" * 40) -> dict[str, Any]:

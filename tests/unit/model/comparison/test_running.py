@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from model.comparison.cell import LOG_FILE, MEASURES_FILE, RUN_FOLDER, Cell
+from model.comparison.cell import FAILED_FILE, LOG_FILE, MEASURES_FILE, RUN_FOLDER, Cell
 from model.comparison.plan import ALL_OTHERS, Plan, Request, make_plan
 from model.comparison.running import run_cells
 from model.comparison.summary import Summary
@@ -126,6 +126,23 @@ def test_one_that_fails_says_so_and_the_others_go_on(
     assert cells[1].is_finished
     assert "cell 1 of 2: short opal default main seed 0: failed: " in caplog.text
     assert "cell 2 of 2: short pop: " in caplog.text
+
+
+def test_one_that_cannot_be_begun_fails_and_the_others_go_on(
+    dataset_path: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cells = cells_of(dataset_path, tmp_path, "pop", "itemknn")
+    cells[0].folder.parent.mkdir(parents=True)
+    cells[0].folder.write_text("no folder can be made here, nor be written into")
+
+    with caplog.at_level("INFO"):
+        failed = run_cells(cells, tmp_path, jobs=1, device="cpu")
+
+    assert list(failed) == [cells[0].folder]
+    assert failed[cells[0].folder].startswith("cannot be begun: ")
+    assert "cell 1 of 2: dataset pop: failed: cannot be begun" in caplog.text
+    assert f"{cells[0].folder / FAILED_FILE}: cannot be written" in caplog.text
+    assert cells[1].is_finished
 
 
 def test_a_signal_stops_all_and_the_same_command_goes_on(
