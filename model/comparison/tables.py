@@ -176,6 +176,6 @@ def _spread(spread: Spread | None, digits: int, *, strong: bool = False) -> Valu
     if spread is None:
         return NONE
     text = f"{spread.mean:,.{digits}f}"
-    if spread.std:
+    if spread.std is not None:
         text += f" ± {spread.std:,.{digits}f}"
     return Value(text, strong=strong, is_number=True)

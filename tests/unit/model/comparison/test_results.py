@@ -140,6 +140,16 @@ def test_the_best_stands_out_and_missing_seeds_are_said(plan: Plan) -> None:
     ]
 
 
+def test_seeds_that_are_equal_are_not_one_seed(plan: Plan) -> None:
+    for cell in plan.cells:
+        finish(cell, 0.25)
+
+    table = table_of_results("t", "c", ACCURACY, main_results(plan, "dataset", "default"))
+
+    assert table.rows[0][1].text == "0.2500 ± 0.0000"
+    assert table.rows[-1][1].text == "0.2500"  # of a yardstick there is one
+
+
 def test_what_failed_and_what_is_missing_is_said(plan: Plan) -> None:
     finish_all(plan, mind=0.29)
     plan.cells[0].fail("the loss is nan")
