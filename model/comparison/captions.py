@@ -25,6 +25,10 @@ COST = (
     "over all its interruptions; parameters: numbers in the served encoder; L, found on "
     "validation: interactions of a history that count."
 )
+RECONSTRUCTION = (
+    "Octopus is reconstructed from summaries: its paper's text could not be read, and what stands "
+    "here says little of the published model."
+)
 ARROWS = "Arrows say which way is better."
 
 DISTANCES = (

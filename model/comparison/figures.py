@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from model.baselines.names import YARDSTICKS
 from model.comparison.item_map import OTHERS, Grouping
-from model.comparison.results import Spread
+from model.comparison.results import Spread, display_name
 from model.model_names import TRAINABLE_MODELS
 
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#e69f00", "#cc79a7", "#56b4e9", "#000000", "#8a8a8a")
@@ -196,7 +196,7 @@ def _look(model: str, *, every: int = 1) -> dict[str, Any]:
     names = (*TRAINABLE_MODELS, *YARDSTICKS)
     place = names.index(model)
     return {
-        "label": model,
+        "label": display_name(model),
         "color": _COLOURS[place % len(_COLOURS)],
         "marker": _MARKERS[place % len(_MARKERS)],
         "linestyle": _DASHES[(place + place // len(_COLOURS)) % len(_DASHES)],

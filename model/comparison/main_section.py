@@ -10,6 +10,7 @@ from model.comparison.captions import (
     INTERVALS,
     MEASURES,
     PROTOCOL,
+    RECONSTRUCTION,
     say_tiny_catalog,
 )
 from model.comparison.captions import COST as COST_CAPTION
@@ -29,7 +30,7 @@ from model.comparison.item_map import (
     place_items,
     reason_against_map,
 )
-from model.comparison.results import Against, Result, kind_of
+from model.comparison.results import RECONSTRUCTED, Against, Result, display_name, kind_of
 from model.comparison.revisions import say_revisions
 from model.comparison.tables import ACCURACY, COST, LISTS, table_against, table_of_results
 from model.errors import InputError
@@ -46,6 +47,7 @@ class MainSection:
         title: Data set and recipe.
         facts: A sentence on the data set.
         n_items: Items of its catalog.
+        incomplete: Which models have fewer seeds than were asked for; empty: none.
         results: Of all models.
         against: OPAL against each of the others.
     """
@@ -53,28 +55,34 @@ class MainSection:
     title: str
     facts: str
     n_items: int
+    incomplete: Sequence[str]
     results: Sequence[Result]
     against: Sequence[Against]
 
     def section(self) -> Section:
         """Return tables and figures."""
         if not self.results:
-            return Section(self.title, [self.facts, "Nothing is finished yet."])
+            return Section(self.title, [self._facts, "Nothing is finished yet."])
         item_map = self._map()
         parts = list(self._parts())
-        paragraphs = [self.facts, *say_revisions(self.results)]
+        paragraphs = [self._facts, *say_revisions(self.results)]
         if isinstance(item_map, Figure):
             parts.append(item_map)
         elif item_map:
             paragraphs.append(f"There is no map of OPAL's items: {item_map}.")
         return Section(self.title, paragraphs, parts)
 
+    @property
+    def _facts(self) -> str:
+        return " ".join([self.facts, *self.incomplete])
+
     def _parts(self) -> Iterator[Table | Figure]:
         results, of_data = self.results, self._of_data
         better = "Larger is better; the best stands out."
         yield table_of_results("Accuracy", f"{of_data} {PROTOCOL} {better}", ACCURACY, results)
         if self.against:
-            yield table_against("OPAL against each", f"{of_data} {INTERVALS}", self.against)
+            caption = " ".join([of_data, INTERVALS, *self.incomplete])
+            yield table_against("OPAL against each", caption, self.against)
         caption = f"{of_data} {MEASURES} {ARROWS}"
         yield table_of_results("Diversity, breadth, popularity", caption, LISTS, results)
         yield from self._trade_off()
@@ -85,7 +93,10 @@ class MainSection:
     @property
     def _of_data(self) -> str:
         n_users = self.results[0].measures[0]["test"]["users"]
-        return " ".join([f"{self.title}, {n_users:,} users.", *say_tiny_catalog(self.n_items)])
+        words = [f"{self.title}, {n_users:,} users.", *say_tiny_catalog(self.n_items)]
+        if any(result.model in RECONSTRUCTED for result in self.results):
+            words.append(RECONSTRUCTION)
+        return " ".join(words)
 
     def _trade_off(self) -> Iterator[Figure]:
         panels = [
@@ -125,7 +136,7 @@ class MainSection:
 
     def _shares(self) -> Iterator[Figure]:
         shares = {
-            result.model: interests["shares"]
+            display_name(result.model): interests["shares"]
             for result in self.results
             if kind_of(result.model) == "multi-interest"
             and (interests := result.measures[0].get("interests"))

@@ -1,22 +1,26 @@
 """All that is reported, in one structure, from which page and Markdown are written."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from model.comparison.captions import INTERVALS, PROTOCOL, say_tiny_catalog
+from model.comparison.captions import INTERVALS, PROTOCOL, RECONSTRUCTION, say_tiny_catalog
 from model.comparison.document import Report, Section, Table, Value
 from model.comparison.main_section import MainSection
 from model.comparison.plan import Line, Plan
 from model.comparison.results import (
+    RECONSTRUCTED,
     Against,
     Result,
+    best_rival,
     compare_with_rivals,
+    display_name,
     failures,
     main_results,
     missing,
     read_results,
+    say_incomplete,
 )
 from model.comparison.revisions import revisions_of, say_all_revisions, say_revisions
 from model.comparison.studies import study_of_ablations, study_of_k
@@ -70,6 +74,7 @@ class Summary:
                     "dataset": result.line.dataset,
                     "recipe": result.line.recipe,
                     "model": result.model,
+                    "reconstructed": result.model in RECONSTRUCTED,
                     "variant": result.line.variant.name,
                     "seeds": len(result.cells),
                     "revisions": {
@@ -84,14 +89,15 @@ class Summary:
                 {
                     "dataset": dataset,
                     "recipe": recipe,
-                    "rival": rival,
+                    "rival": each.rival,
+                    "seeds": list(each.seeds),
                     "metric": metric,
                     **interval._asdict(),
                     "verdict": interval.verdict,
                 }
                 for (dataset, recipe), against in self._against.items()
-                for rival, intervals in against
-                for metric, interval in intervals.items()
+                for each in against
+                for metric, interval in each.intervals.items()
             ],
             "failed": {cell.label: why for cell, why in failures(self._plan, self._failed)},
             "missing": [cell.label for cell in missing(self._plan, self._failed)],
@@ -99,20 +105,32 @@ class Summary:
         }
 
     def _overview(self) -> Section:
-        rows = []
+        rows, notes = [], []
         for (dataset, recipe), results in self._results.items():
-            row = overview_row(f"{dataset}, {recipe}", results, self._against[dataset, recipe])
+            label, against = f"{dataset}, {recipe}", self._against[dataset, recipe]
+            row = overview_row(label, results, against)
             rows += [row] if row else []
+            said = self._incomplete(dataset, recipe) + _say_ahead_of_best(results, against)
+            notes += [f"{label}: {each}" for each in said]
+        notes += [
+            f"{dataset}: {warning}"
+            for dataset, summary in self._plan.summaries.items()
+            for warning in say_tiny_catalog(int(summary["items"]))
+        ]
         if not rows:
             return Section(
-                "Overview", ["No data set has both OPAL and a multi-interest rival finished yet."]
+                "Overview",
+                [
+                    "No data set has both OPAL and a multi-interest rival that counts "
+                    "finished yet, with a seed in common.",
+                    *notes,
+                ],
             )
         caption = (
-            f"The rival with the highest test Recall@50, which favours it. {PROTOCOL} {INTERVALS}"
+            "The rival with the highest test Recall@50, which favours it; Octopus does not count. "
+            f"{RECONSTRUCTION} {PROTOCOL} {INTERVALS}"
         )
-        for dataset, summary in self._plan.summaries.items():
-            for warning in say_tiny_catalog(int(summary["items"])):
-                caption += f" {dataset}: {warning}"
+        caption = " ".join([caption, *notes])
         return Section(
             "Overview",
             parts=[Table("OPAL and its best multi-interest rival", caption, OVERVIEW_HEADER, rows)],
@@ -122,6 +140,7 @@ class Summary:
         return MainSection(
             title=f"{dataset}, recipe {recipe}",
             facts=self._facts(dataset),
+            incomplete=self._incomplete(dataset, recipe),
             n_items=int(self._plan.summaries[dataset]["items"]),
             results=self._results[dataset, recipe],
             against=self._against[dataset, recipe],
@@ -135,8 +154,12 @@ class Summary:
         return (
             f"{summary['users']:,} users, {summary['items']:,} items seen in training; "
             f"{summary['train']:,} training, {summary['valid']:,} validation, "
-            f"{summary['test']:,} test interactions; split: {summary['split']}. Seeds: {seeds}."
+            f"{summary['test']:,} test interactions; split: {summary['split']}. "
+            f"Seeds asked for: {seeds}."
         )
+
+    def _incomplete(self, dataset: str, recipe: Recipe) -> list[str]:
+        return say_incomplete(self._plan.main(dataset, recipe), self._results[dataset, recipe])
 
     def _studies(self, dataset: str) -> Iterator[Section]:
         recipe = self._recipes[0]
@@ -173,6 +196,21 @@ class Summary:
         if absent := missing(self._plan, self._failed):
             labels = "; ".join(cell.label for cell in absent)
             yield Section("Not run yet", [f"{len(absent)} cells: {labels}"])
+
+
+def _say_ahead_of_best(results: Sequence[Result], against: Sequence[Against]) -> list[str]:
+    """Say where a reconstructed model has more recall than the best rival that counts."""
+    best = best_rival(results, against)
+    if best is None:
+        return []
+    return [
+        f"{display_name(each.model)} has a higher Recall@50 than {best.model}, "
+        f"{each.values['recall@50'].mean:.4f}."
+        for each in results
+        if each.model in RECONSTRUCTED
+        and "recall@50" in each.values
+        and each.values["recall@50"].mean > best.values["recall@50"].mean
+    ]
 
 
 def _studies_k(line: Line) -> bool:

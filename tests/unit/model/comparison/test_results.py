@@ -10,7 +10,7 @@ import pytest
 
 from model.comparison.array_files import write_arrays
 from model.comparison.cell import FAILED_FILE, MEASURES_FILE, MEASURES_VERSION, USERS_FILE, Cell
-from model.comparison.document import Value
+from model.comparison.document import Table, Value
 from model.comparison.markdown import write_markdown
 from model.comparison.page import write_page
 from model.comparison.plan import ALL_OTHERS, Plan, Request, make_plan
@@ -51,7 +51,7 @@ def plan(dataset_path: Path, tmp_path: Path) -> Plan:
     request = Request(
         datasets=[dataset_path],
         out=tmp_path,
-        models=("opal", "mind", "comirec-sa", "sasrec", "pop"),
+        models=("opal", "octopus", "mind", "comirec-sa", "sasrec", "pop"),
         recipes=("default",),
         seeds={ALL_OTHERS: 2},
         ks=(),
@@ -92,11 +92,11 @@ def test_opal_is_compared_user_by_user(plan: Plan) -> None:
     against = compare_with_rivals(main_results(plan, "dataset", "default"))
 
     # Users differ by 0.14 from one another: only a paired comparison tells 0.01.
-    found = {rival: intervals["recall@50"] for rival, intervals in against}
+    found = {rival: intervals["recall@50"] for rival, _, _, intervals in against}
     assert found["mind"].difference == pytest.approx(0.01, abs=1e-6)
     verdicts = {rival: interval.verdict for rival, interval in found.items()}
     assert verdicts == {"mind": "ahead", "comirec-sa": "ahead", "sasrec": "behind", "pop": "ahead"}
-    hit_rates = {rival: intervals["hitrate@50"].verdict for rival, intervals in against}
+    hit_rates = {rival: intervals["hitrate@50"].verdict for rival, _, _, intervals in against}
     assert hit_rates["sasrec"] == "ahead"
 
 
@@ -104,8 +104,9 @@ def test_the_best_rival_is_a_multi_interest_model(plan: Plan) -> None:
     finish_all(plan, opal=0.3, mind=0.29, comirec_sa=0.2, sasrec=0.32, pop=0.4)
     results = main_results(plan, "dataset", "default")
 
-    best = best_rival(results)
-    row = overview_row("dataset", results, compare_with_rivals(results))
+    against = compare_with_rivals(results)
+    best = best_rival(results, against)
+    row = overview_row("dataset", results, against)
 
     assert best is not None
     assert best.model == "mind"
@@ -117,6 +118,69 @@ def test_the_best_rival_is_a_multi_interest_model(plan: Plan) -> None:
         "0.2900 ± 0.0141",
     ]
     assert row[5] == Value("ahead", strong=True)
+
+
+def test_a_pair_is_compared_over_the_seeds_that_both_have(plan: Plan) -> None:
+    finish_all(plan, opal=0.3, pop=0.1)
+    cells = {(cell.model, cell.seed): cell for cell in plan.cells}
+    finish(cells["mind", 1], 0.28)  # OPAL: 0.29 with seed 0, 0.31 with seed 1
+    finish(cells["sasrec", 0], 0.28)
+
+    report = Summary(plan).report()
+
+    against = {
+        each.rival: each for each in compare_with_rivals(main_results(plan, "dataset", "default"))
+    }
+    assert against["mind"].intervals["recall@50"].difference == pytest.approx(0.03, abs=1e-6)
+    assert against["sasrec"].intervals["recall@50"].difference == pytest.approx(0.01, abs=1e-6)
+    assert against["pop"].intervals["recall@50"].difference == pytest.approx(0.2, abs=1e-6)
+    assert [against[model].seeds for model in ("mind", "sasrec", "pop")] == [[1], [0], [0, 1]]
+    overview, section = report.sections[:2]
+    (table,) = overview.parts
+    assert isinstance(table, Table)
+    (row,) = table.rows
+    texts = [value.text for value in row]
+    assert texts[1:4] == ["0.3100", "mind", "0.2800"]
+    assert texts[-1] == "1 of 2"
+    said = (
+        "Fewer seeds than asked for: octopus (reconstructed) 0 of 2, mind 1 of 2, "
+        "comirec-sa 0 of 2, sasrec 1 of 2;"
+    )
+    assert said in table.caption
+    assert said in section.paragraphs[0]
+    pairs = next(part for part in section.parts if part.title == "OPAL against each")
+    assert said in pairs.caption
+    assert isinstance(pairs, Table)
+    assert [row[2].text for row in pairs.rows] == ["1 of 2", "1 of 2", "2"]
+
+
+def test_without_a_seed_in_common_there_is_no_pair(plan: Plan) -> None:
+    cells = {(cell.model, cell.seed): cell for cell in plan.cells}
+    finish(cells["opal", 0], 0.3)
+    finish(cells["mind", 1], 0.28)
+
+    results = main_results(plan, "dataset", "default")
+
+    assert compare_with_rivals(results) == []
+    assert best_rival(results, []) is None
+    assert "No data set has both" in Summary(plan).report().sections[0].paragraphs[0]
+
+
+def test_a_reconstructed_model_is_marked_and_not_the_best_rival(plan: Plan) -> None:
+    finish_all(plan, opal=0.3, octopus=0.35, mind=0.29, comirec_sa=0.2, sasrec=0.32, pop=0.1)
+
+    report = Summary(plan).report()
+
+    (overview,) = report.sections[0].parts
+    assert isinstance(overview, Table)
+    assert overview.rows[0][2].text == "mind"
+    assert "octopus (reconstructed) has a higher Recall@50 than mind, 0.3500." in overview.caption
+    for part in report.sections[1].parts:
+        assert "Octopus is reconstructed from summaries" in part.caption
+        if isinstance(part, Table):
+            labels = [row[0].text for row in part.rows]
+            assert "octopus (reconstructed)" in labels
+            assert "octopus" not in labels
 
 
 def test_without_opal_there_is_nothing_to_compare(plan: Plan) -> None:
