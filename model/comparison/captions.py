@@ -25,6 +25,7 @@ COST = (
     "over all its interruptions; parameters: numbers in the served encoder; L, found on "
     "validation: interactions of a history that count."
 )
+OVERLAP = "Overlap: of the pairs of a user's distinct interests, where there are two at least."
 RECONSTRUCTION = (
     "Octopus is reconstructed from summaries: its paper's text could not be read, and what stands "
     "here says little of the published model."

@@ -172,7 +172,9 @@ def _describe(result: Result) -> str:
     lines = [
         " ".join(
             [
-                *(each["dataset"], each["recipe"] or "", each["model"], each["variant"]),
+                each["dataset"],
+                *([each["recipe"]] if each["recipe"] else []),  # a yardstick has none
+                *(each["model"], each["variant"]),
                 f"recall@50 {each['values']['recall@50']['mean']:.4f}",
                 f"({each['seeds']} seeds)",
             ]
