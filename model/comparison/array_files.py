@@ -19,5 +19,6 @@ def write_arrays(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     """Read all arrays of an ``.npz`` file."""
-    with np.load(path, allow_pickle=False) as arrays:
+    # Opened here, because NumPy leaves a damaged file open.
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
         return {name: arrays[name] for name in arrays.files}

@@ -10,7 +10,9 @@ measures.json  all averages; written last
 """
 
 import json
+import logging
 import math
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,12 @@ from model.files import read_json_object, replace_file
 from model.model_names import SINGLE_VECTOR_RIVALS
 
 FORMAT_VERSION = 1
+"""Of ``cell.json``."""
+MEASURES_VERSION = 2
+"""Of ``measures.json``; what an earlier program measured otherwise is measured anew.
+
+1: copies of interests counted as pairs, and nothing said which program it was.
+"""
 CELL_FILE = "cell.json"
 RUN_FOLDER = "run"
 TIME_FILE = "time.json"
@@ -31,6 +39,11 @@ LOG_FILE = "log.txt"
 FAILED_FILE = "failed.json"
 USERS_FILE = "users.npz"
 MEASURES_FILE = "measures.json"
+
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
+"""What reading a damaged file of a cell raises."""
+
+logger = logging.getLogger(__name__)
 
 
 def make_config(
@@ -86,8 +99,26 @@ class Cell:
 
     @property
     def is_finished(self) -> bool:
-        """Whether it needs not be run."""
-        return (self.folder / MEASURES_FILE).exists()
+        """Whether it needs not be run: its measures are there, and can be read."""
+        return (self.folder / MEASURES_FILE).exists() and not self.damage()
+
+    def damage(self) -> str:
+        """Say what of a finished or failed cell cannot be read; empty where all can."""
+        if (self.folder / MEASURES_FILE).exists():
+            try:
+                measures = self.measures()
+                if measures.get("format_version") != MEASURES_VERSION:
+                    return f"{MEASURES_FILE} is of another version of this program"
+                n_users = measures["test"]["users"]
+                if any(values.shape != (n_users,) for values in self.users().values()):
+                    return f"{USERS_FILE} is of other users than {MEASURES_FILE}"
+            except _UNREADABLE as error:
+                return f"{type(error).__name__}: {error}"
+        try:
+            self._read_failure()
+        except _UNREADABLE as error:
+            return f"{FAILED_FILE}: {type(error).__name__}: {error}"
+        return ""
 
     def describe(self) -> dict[str, Any]:
         """Return what ``cell.json`` holds."""
@@ -151,7 +182,13 @@ class Cell:
         replace_file(self.folder / FAILED_FILE, json.dumps({"error": error}) + "\n")
 
     def failure(self) -> str | None:
-        """Return why it failed last time; None where it did not."""
+        """Return why it failed last time; None where it did not, or nobody can tell."""
+        try:
+            return self._read_failure()
+        except _UNREADABLE:
+            return None
+
+    def _read_failure(self) -> str | None:
         path = self.folder / FAILED_FILE
         return str(read_json_object(path)["error"]) if path.exists() else None
 
@@ -191,9 +228,16 @@ def _restore_config(options: dict[str, Any]) -> TrainingConfig:
 
 
 def read_seconds(folder: Path) -> dict[str, float]:
-    """Return the seconds, ``wall`` and ``cpu``, that a cell's training took so far."""
+    """Return the seconds, ``wall`` and ``cpu``, that a cell's training took so far.
+
+    NaN where the file is damaged: then nobody knows.
+    """
     path = folder / TIME_FILE
     if not path.exists():
         return {"wall": 0.0, "cpu": 0.0}
-    seconds = read_json_object(path)
-    return {name: float(seconds.get(name, math.nan)) for name in ("wall", "cpu")}
+    try:
+        seconds = read_json_object(path)
+        return {name: float(seconds[name]) for name in ("wall", "cpu")}
+    except _UNREADABLE as error:
+        logger.warning("%s: cannot be read, the time so far is lost: %s", path, error)
+        return {"wall": math.nan, "cpu": math.nan}

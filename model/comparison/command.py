@@ -15,9 +15,6 @@ from model.files import locked, replace_file
 from model.model_names import TRAINABLE_MODELS
 
 MODELS = (*TRAINABLE_MODELS, *YARDSTICKS)
-REPORT_FILE = "report.html"
-MARKDOWN_FILE = "results.md"
-RESULTS_FILE = "results.json"
 
 logger = logging.getLogger(__name__)
 
@@ -104,7 +101,7 @@ def add_compare(commands: Any) -> None:
 
 
 def _compare(arguments: argparse.Namespace) -> Result:
-    from model.comparison.plan import Request, make_plan
+    from model.comparison.plan import Request, make_plan, require_targets
 
     request = Request(
         datasets=arguments.datasets,
@@ -119,31 +116,45 @@ def _compare(arguments: argparse.Namespace) -> Result:
         options=dict(arguments.options),
     )
     plan = make_plan(request)
+    if not arguments.report_only:
+        require_targets(plan)
     out = request.out
     out.mkdir(parents=True, exist_ok=True)
     with locked(out) as mine:
         if not mine:
             raise InputError(f"{out}: another comparison is at work there; wait for its end")
+        for cell in plan.cells:
+            if problem := cell.damage():
+                then = "it counts as missing" if arguments.report_only else "it is run again"
+                logger.warning("%s: %s; %s", cell.folder, problem, then)
+        failed: dict[Path, str] = {}
         if not arguments.report_only:
             from model.comparison.running import run_cells
 
-            run_cells(plan.cells, out, jobs=arguments.jobs, device=arguments.device)
-        result = _write(plan, out)
+            failed = run_cells(plan.cells, out, jobs=arguments.jobs, device=arguments.device)
+        result = _write(plan, failed, out)
     if result["failed"]:
         what = "; ".join(f"{label}: {why}" for label, why in result["failed"].items())
         raise NegativeError(f"{len(result['failed'])} cells failed: {what}", result)
     return result
 
 
-def _write(plan: Any, out: Path) -> Result:
-    """Write the report; return the document."""
+def _write(plan: Any, failed: dict[Path, str], out: Path) -> Result:
+    """Write the report; return the document.
+
+    Args:
+        plan: What was asked for.
+        failed: Why, of cells that just failed, by folder; a full disk may not have taken it.
+        out: Where to.
+    """
     from model.comparison.markdown import write_markdown
     from model.comparison.page import write_page
+    from model.comparison.plan import MARKDOWN_FILE, REPORT_FILE, RESULTS_FILE
     from model.comparison.summary import Summary
 
     logger.info("writing the report")
     logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it tells of its search for fonts
-    summary = Summary(plan)
+    summary = Summary(plan, failed)
     report = summary.report()
     result = {
         "out": str(out),
@@ -161,7 +172,9 @@ def _describe(result: Result) -> str:
     lines = [
         " ".join(
             [
-                *(each["dataset"], each["recipe"] or "", each["model"], each["variant"]),
+                each["dataset"],
+                *([each["recipe"]] if each["recipe"] else []),  # a yardstick has none
+                *(each["model"], each["variant"]),
                 f"recall@50 {each['values']['recall@50']['mean']:.4f}",
                 f"({each['seeds']} seeds)",
             ]

@@ -6,9 +6,9 @@ picture.
 """
 
 import io
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
+from xml.etree import ElementTree
 
 import matplotlib as mpl
 import numpy as np
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from model.baselines.names import YARDSTICKS
 from model.comparison.item_map import OTHERS, Grouping
-from model.comparison.results import Spread
+from model.comparison.results import Spread, display_name
 from model.model_names import TRAINABLE_MODELS
 
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#e69f00", "#cc79a7", "#56b4e9", "#000000", "#8a8a8a")
@@ -45,13 +45,14 @@ _SETTINGS: Any = {
 
 
 def figure_name(kind: str, title: str) -> str:
-    """Return a name that is fit for an id.
+    """Return a name that is fit for an id; different titles have different ones.
 
     Args:
         kind: Of the figure.
         title: Of the section that it is in.
     """
-    return kind + "-" + "".join(each if each.isalnum() else "-" for each in title)
+    fit = (each if each.isalnum() else f"-{ord(each):x}-" for each in title)
+    return f"{kind}-{''.join(fit)}"
 
 
 class Panel(NamedTuple):
@@ -178,6 +179,7 @@ _LONGEST_LABEL = 24
 
 
 def _shorten(label: str) -> str:
+    label = "".join(each if each.isprintable() else " " for each in label)  # XML knows not all
     short = label if len(label) <= _LONGEST_LABEL else label[: _LONGEST_LABEL - 1] + "…"
     return "\u2009" + short  # labels that begin with an underscore would be hidden
 
@@ -194,7 +196,7 @@ def _look(model: str, *, every: int = 1) -> dict[str, Any]:
     names = (*TRAINABLE_MODELS, *YARDSTICKS)
     place = names.index(model)
     return {
-        "label": model,
+        "label": display_name(model),
         "color": _COLOURS[place % len(_COLOURS)],
         "marker": _MARKERS[place % len(_MARKERS)],
         "linestyle": _DASHES[(place + place // len(_COLOURS)) % len(_DASHES)],
@@ -216,7 +218,22 @@ def _svg(canvas: Canvas, name: str) -> str:
     nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
     with mpl.rc_context({"svg.hashsalt": name}):
         canvas.savefig(buffer, format="svg", metadata=nothing, dpi=150)
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r'\bid="', f'id="{name}-', text)
-    return re.sub(r'(url\(#|href="#)', rf"\g<1>{name}-", text)
+    root = ElementTree.fromstring(buffer.getvalue())
+    for element in root.iter():
+        for attribute, value in element.attrib.items():
+            element.set(attribute, _prefixed(attribute, value, name))
+    for space, uri in _NAMESPACES.items():
+        ElementTree.register_namespace(space, uri)
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+_NAMESPACES = {"": "http://www.w3.org/2000/svg", "xlink": "http://www.w3.org/1999/xlink"}
+
+
+def _prefixed(attribute: str, value: str, name: str) -> str:
+    """Return an attribute's value with the picture's name before its ids."""
+    if attribute == "id":
+        return f"{name}-{value}"
+    if attribute.endswith("href"):
+        return f"#{name}-{value[1:]}" if value.startswith("#") else value
+    return value.replace("url(#", f"url(#{name}-")

@@ -4,7 +4,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from model.comparison.captions import ARROWS, DISTANCES, INTERVALS, MEASURES, PROTOCOL
+from model.comparison.captions import (
+    ARROWS,
+    DISTANCES,
+    INTERVALS,
+    MEASURES,
+    PROTOCOL,
+    RECONSTRUCTION,
+    say_tiny_catalog,
+)
 from model.comparison.captions import COST as COST_CAPTION
 from model.comparison.cell import RUN_FOLDER
 from model.comparison.document import Figure, Section, Table
@@ -16,9 +24,16 @@ from model.comparison.figures import (
     draw_trade_off,
     figure_name,
 )
-from model.comparison.item_map import group_by_category, group_by_direction, place_items
-from model.comparison.results import Against, Result, kind_of
+from model.comparison.item_map import (
+    group_by_category,
+    group_by_direction,
+    place_items,
+    reason_against_map,
+)
+from model.comparison.results import RECONSTRUCTED, Against, Result, display_name, kind_of
+from model.comparison.revisions import say_revisions
 from model.comparison.tables import ACCURACY, COST, LISTS, table_against, table_of_results
+from model.errors import InputError
 from model.inference.loading import load_encoder
 from model.model_names import OPAL
 from model.run import read_run
@@ -31,39 +46,57 @@ class MainSection:
     Attributes:
         title: Data set and recipe.
         facts: A sentence on the data set.
+        n_items: Items of its catalog.
+        incomplete: Which models have fewer seeds than were asked for; empty: none.
         results: Of all models.
         against: OPAL against each of the others.
     """
 
     title: str
     facts: str
+    n_items: int
+    incomplete: Sequence[str]
     results: Sequence[Result]
     against: Sequence[Against]
 
     def section(self) -> Section:
         """Return tables and figures."""
         if not self.results:
-            return Section(self.title, [self.facts, "Nothing is finished yet."])
-        return Section(self.title, [self.facts], list(self._parts()))
+            return Section(self.title, [self._facts, "Nothing is finished yet."])
+        item_map = self._map()
+        parts = list(self._parts())
+        paragraphs = [self._facts, *say_revisions(self.results)]
+        if isinstance(item_map, Figure):
+            parts.append(item_map)
+        elif item_map:
+            paragraphs.append(f"There is no map of OPAL's items: {item_map}.")
+        return Section(self.title, paragraphs, parts)
+
+    @property
+    def _facts(self) -> str:
+        return " ".join([self.facts, *self.incomplete])
 
     def _parts(self) -> Iterator[Table | Figure]:
         results, of_data = self.results, self._of_data
         better = "Larger is better; the best stands out."
         yield table_of_results("Accuracy", f"{of_data} {PROTOCOL} {better}", ACCURACY, results)
         if self.against:
-            yield table_against("OPAL against each", f"{of_data} {INTERVALS}", self.against)
+            caption = " ".join([of_data, INTERVALS, *self.incomplete])
+            yield table_against("OPAL against each", caption, self.against)
         caption = f"{of_data} {MEASURES} {ARROWS}"
         yield table_of_results("Diversity, breadth, popularity", caption, LISTS, results)
         yield from self._trade_off()
         yield table_of_results("Cost", f"{of_data} {COST_CAPTION}", COST, results)
         yield from self._curves()
         yield from self._shares()
-        yield from self._map()
 
     @property
     def _of_data(self) -> str:
         n_users = self.results[0].measures[0]["test"]["users"]
-        return f"{self.title}, {n_users:,} users."
+        words = [f"{self.title}, {n_users:,} users.", *say_tiny_catalog(self.n_items)]
+        if any(result.model in RECONSTRUCTED for result in self.results):
+            words.append(RECONSTRUCTION)
+        return " ".join(words)
 
     def _trade_off(self) -> Iterator[Figure]:
         panels = [
@@ -103,7 +136,7 @@ class MainSection:
 
     def _shares(self) -> Iterator[Figure]:
         shares = {
-            result.model: interests["shares"]
+            display_name(result.model): interests["shares"]
             for result in self.results
             if kind_of(result.model) == "multi-interest"
             and (interests := result.measures[0].get("interests"))
@@ -117,14 +150,19 @@ class MainSection:
                 draw_shares(figure_name("shares", self.title), shares),
             )
 
-    def _map(self) -> Iterator[Figure]:
+    def _map(self) -> Figure | str:
+        """Return the map of OPAL's items, or why there is none; empty without OPAL."""
         ours = next((result for result in self.results if result.model == OPAL), None)
         if ours is None:
-            return
-        run = read_run(ours.cells[0].folder / RUN_FOLDER)
-        encoder = load_encoder(run.encoder_path)
-        if encoder.hyper_categories is None:
-            return
+            return ""
+        try:
+            run = read_run(ours.cells[0].folder / RUN_FOLDER)
+            encoder = load_encoder(run.encoder_path)
+        except InputError as error:
+            return str(error)
+        assert encoder.hyper_categories is not None  # OPAL has them
+        if reason := reason_against_map(encoder.item_vectors):
+            return reason
         groupings = {
             "by hyper-category": group_by_direction(encoder.item_vectors, encoder.hyper_categories)
         }
@@ -135,7 +173,7 @@ class MainSection:
             groupings["by first category"] = by_category
             note = "Right: the same places by first category, of which the 8 most frequent."
         places = place_items(encoder.item_vectors)
-        yield Figure(
+        return Figure(
             "Items by hyper-category",
             f"{self._of_data} OPAL's item vectors, first seed: the {len(places):,} most popular "
             "items, placed by t-SNE. Left: by the hyper-category that they point along most. "

@@ -13,8 +13,8 @@ from model.baselines.measuring import score_by_baseline
 from model.checkpoint import load_checkpoint
 from model.comparison.array_files import write_arrays
 from model.comparison.cell import (
-    FORMAT_VERSION,
     MEASURES_FILE,
+    MEASURES_VERSION,
     RUN_FOLDER,
     USERS_FILE,
     Cell,
@@ -32,7 +32,7 @@ from model.fit import export_encoder
 from model.inference.encoder import UserEncoder
 from model.inference.loading import ENCODER_FILE, load_encoder
 from model.recipe import new_encoder
-from model.run import CHECKPOINTS, Run, read_run
+from model.run import CHECKPOINTS, Run, git_revision, read_run
 from model.tensor_files import map_tensors
 from model.yardstick_run import remake_baseline
 
@@ -71,6 +71,7 @@ class _Measurer:
             "interests": None
             if found is None
             else {
+                "distinct": found.distinct,
                 "cosine": found.cosine,
                 "overlap": found.overlap,
                 "shares": found.shares.tolist(),
@@ -89,10 +90,11 @@ def measure_cell(cell: Cell, dataset: Dataset, reference: Reference) -> None:
     run = read_run(cell.folder / RUN_FOLDER)
     measurer = _Measurer(dataset, reference)
     measures: dict[str, Any] = {
-        "format_version": FORMAT_VERSION,
+        "format_version": MEASURES_VERSION,
         "model": cell.model,
         "valid": run.manifest["metrics"]["valid"],
         "seconds": read_seconds(cell.folder),
+        "revisions": {"trained": run.manifest.get("git_revision"), "measured": git_revision()},
     }
     if cell.config is None:
         baseline = remake_baseline(run, dataset)

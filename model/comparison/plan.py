@@ -10,11 +10,14 @@ from model.baselines.names import YARDSTICKS
 from model.comparison.cell import Cell, make_config
 from model.comparison.variants import MAIN, Variant, ablations, variant_of_k
 from model.config import Recipe
-from model.dataset import read_summary
+from model.dataset import Dataset, read_summary
 from model.errors import InputError
 from model.model_names import OPAL, SINGLE_VECTOR_RIVALS
 
 YARDSTICK_FOLDER = "yardsticks"
+REPORT_FILE = "report.html"
+MARKDOWN_FILE = "results.md"
+RESULTS_FILE = "results.json"
 
 ALL_OTHERS = ""
 """Stands for data sets that are not named."""
@@ -123,6 +126,11 @@ def make_plan(request: Request) -> Plan:
     names = [data.name for data in datasets]
     if twice := {name for name in names if names.count(name) > 1}:
         raise InputError(f"data sets of the same name: {', '.join(sorted(twice))}; rename a folder")
+    if clash := {REPORT_FILE, MARKDOWN_FILE, RESULTS_FILE}.intersection(names):
+        raise InputError(
+            f"a data set is named {', '.join(sorted(clash))}, as a file of the report beside its "
+            "cells; rename the folder"
+        )
     if unknown := request.seeds.keys() - {ALL_OTHERS, *names}:
         raise InputError(f"--seeds names no data set: {', '.join(sorted(unknown))}")
     if unknown := set(request.studied or ()) - set(names):
@@ -140,6 +148,20 @@ def make_plan(request: Request) -> Plan:
     for cell in plan.cells:
         cell.require_same()
     return plan
+
+
+def require_targets(plan: Plan) -> None:
+    """Look whether every data set has users to test by.
+
+    Raises:
+        InputError: One has none.
+    """
+    for path in plan.request.datasets:
+        if not Dataset.open(path).test.histories:
+            raise InputError(
+                f"{path}: no user has a test target: an item of the test part, and of the catalog, "
+                "that is new to a user with a history; nothing could be measured"
+            )
 
 
 def _lines_of_model(request: Request, data: _Data, model: str) -> Iterator[Line]:

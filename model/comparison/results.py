@@ -4,6 +4,7 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,10 +14,13 @@ from model.baselines.names import YARDSTICKS
 from model.comparison.bootstrap import Interval, paired_intervals
 from model.comparison.cell import Cell
 from model.comparison.plan import Line, Plan
+from model.comparison.variants import MAIN
 from model.config import Recipe
 from model.model_names import MULTI_INTEREST_RIVALS, OPAL
 
 COMPARED_BY = ("recall@50", "hitrate@50")
+RECONSTRUCTED = ("octopus",)
+"""Models whose papers could not be read (``model.rivals.octopus``): no claim is built on them."""
 
 
 class Spread(NamedTuple):
@@ -52,6 +56,28 @@ class Result:
         """Name of the model."""
         return self.line.model
 
+    @property
+    def label(self) -> str:
+        """The model, and what is changed of it."""
+        variant, name = self.line.variant, display_name(self.model)
+        return name if variant.name == MAIN.name else f"{name}, {variant.label}"
+
+    @property
+    def seeds(self) -> list[int]:
+        """Seeds that are finished."""
+        return [cell.seed for cell in self.cells]
+
+    def of_seeds(self, seeds: Sequence[int]) -> "Result":
+        """Return what is known of some seeds only; a yardstick has none, and is the same of all."""
+        if self.line.recipe is None:
+            return self
+        chosen = [
+            (cell, measures)
+            for cell, measures in zip(self.cells, self.measures, strict=True)
+            if cell.seed in seeds
+        ]
+        return _result(self.line, [cell for cell, _ in chosen], [each for _, each in chosen])
+
     def stage_values(self, stage: str) -> Mapping[str, Spread]:
         """Return measures over seeds of one stage of the training; empty where it has none."""
         stages = [measures.get("stages", {}).get(stage) for measures in self.measures]
@@ -69,10 +95,14 @@ class Against(NamedTuple):
 
     Attributes:
         rival: Name of the rival.
+        seeds: Seeds that are compared: those that both have.
+        planned: How many were asked for.
         intervals: By metric, of ``COMPARED_BY``.
     """
 
     rival: str
+    seeds: Sequence[int]
+    planned: int
     intervals: Mapping[str, Interval]
 
 
@@ -82,42 +112,93 @@ def read_results(lines: Sequence[Line]) -> list[Result]:
     for line in lines:
         cells = [cell for cell in line.cells if cell.is_finished]
         if cells:
-            measures = [cell.measures() for cell in cells]
-            values = _spreads([_flat(each) for each in measures])
-            results.append(Result(line, cells, measures, values))
+            results.append(_result(line, cells, [cell.measures() for cell in cells]))
     return results
+
+
+def _result(line: Line, cells: Sequence[Cell], measures: Sequence[dict[str, Any]]) -> Result:
+    return Result(line, cells, measures, _spreads([_flat(each) for each in measures]))
 
 
 def compare_with_rivals(results: Sequence[Result]) -> list[Against]:
     """Compare OPAL with every other model of a main table; empty where it is not there.
 
-    Users are paired: the difference of one user's metrics, each averaged over seeds.
+    Users are paired: the difference of one user's metrics, each averaged over the seeds that both
+    models have. A rival without a seed in common is left out.
     """
     ours = next((result for result in results if result.model == OPAL), None)
-    rivals = [result for result in results if result.model != OPAL]
-    if ours is None or not rivals or not ours.measures[0]["test"]["users"]:
+    if ours is None or not ours.measures[0]["test"]["users"]:
         return []
-    own = {metric: ours.user_means(metric) for metric in COMPARED_BY}
+    pairs = []
+    for rival in results:
+        seeds = _common_seeds(ours, rival)
+        if rival.model != OPAL and seeds:
+            pairs.append((ours.of_seeds(seeds), rival.of_seeds(seeds)))
     differences = [
-        own[metric] - rival.user_means(metric) for rival in rivals for metric in COMPARED_BY
+        own.user_means(metric) - rival.user_means(metric)
+        for own, rival in pairs
+        for metric in COMPARED_BY
     ]
     found = iter(paired_intervals(differences))
+    planned = len(ours.line.cells)
     return [
-        Against(rival.model, {metric: next(found) for metric in COMPARED_BY}) for rival in rivals
+        Against(rival.model, own.seeds, planned, {metric: next(found) for metric in COMPARED_BY})
+        for own, rival in pairs
     ]
 
 
-def best_rival(results: Sequence[Result]) -> Result | None:
+def _common_seeds(ours: Result, rival: Result) -> list[int]:
+    if rival.line.recipe is None:  # a yardstick draws nothing
+        return ours.seeds
+    return [seed for seed in ours.seeds if seed in rival.seeds]
+
+
+def best_rival(results: Sequence[Result], against: Sequence[Against]) -> Result | None:
     """Return the multi-interest rival with the highest test Recall@50; None without any.
 
-    Chosen on the very users that it is compared on, which favours the rival.
+    Chosen on the very users that it is compared on, which favours the rival. What is
+    ``RECONSTRUCTED`` does not count.
+
+    Args:
+        results: Of a main table.
+        against: OPAL against each; the rival has the seeds that it is compared over.
     """
+    seeds = {each.rival: each.seeds for each in against}
     rivals = [
-        result
+        result.of_seeds(seeds[result.model])
         for result in results
-        if result.model in MULTI_INTEREST_RIVALS and "recall@50" in result.values
+        if result.model in MULTI_INTEREST_RIVALS
+        and result.model in seeds
+        and result.model not in RECONSTRUCTED
+        and "recall@50" in result.values
     ]
     return max(rivals, key=lambda result: result.values["recall@50"].mean, default=None)
+
+
+def say_incomplete(lines: Sequence[Line], results: Sequence[Result]) -> list[str]:
+    """Say which models have fewer seeds than were asked for; empty where none has.
+
+    Args:
+        lines: Of a main table.
+        results: What is finished of them.
+    """
+    finished = {result.model: result.seeds for result in results}
+    fewer = [
+        f"{display_name(line.model)} {len(finished.get(line.model, []))} of {len(line.cells)}"
+        for line in lines
+        if len(finished.get(line.model, [])) < len(line.cells)
+    ]
+    if not fewer:
+        return []
+    return [
+        f"Fewer seeds than asked for: {', '.join(fewer)}; OPAL and a rival are compared over the "
+        "seeds that both have."
+    ]
+
+
+def display_name(model: str) -> str:
+    """Return a model's name for tables and figures."""
+    return f"{model} (reconstructed)" if model in RECONSTRUCTED else model
 
 
 def kind_of(model: str) -> str:
@@ -127,15 +208,22 @@ def kind_of(model: str) -> str:
     return "multi-interest" if model in (OPAL, *MULTI_INTEREST_RIVALS) else "single vector"
 
 
-def failures(plan: Plan) -> list[tuple[Cell, str]]:
-    """Return the cells that failed, and why."""
-    found = [(cell, cell.failure()) for cell in plan.cells if not cell.is_finished]
+def failures(plan: Plan, failed: Mapping[Path, str]) -> list[tuple[Cell, str]]:
+    """Return the cells that failed, and why.
+
+    Args:
+        plan: The plan.
+        failed: Why, of cells that just failed, by folder; others have a file that says it.
+    """
+    unfinished = [cell for cell in plan.cells if not cell.is_finished]
+    found = [(cell, failed.get(cell.folder) or cell.failure()) for cell in unfinished]
     return [(cell, why) for cell, why in found if why is not None]
 
 
-def missing(plan: Plan) -> list[Cell]:
-    """Return the cells that are not finished and have not failed."""
-    return [cell for cell in plan.cells if not cell.is_finished and cell.failure() is None]
+def missing(plan: Plan, failed: Mapping[Path, str]) -> list[Cell]:
+    """Return the cells that are not finished and have not failed; see ``failures``."""
+    folders = {cell.folder for cell, _ in failures(plan, failed)}
+    return [cell for cell in plan.cells if not cell.is_finished and cell.folder not in folders]
 
 
 def main_results(plan: Plan, dataset: str, recipe: Recipe) -> list[Result]:
@@ -149,8 +237,7 @@ def _flat(measures: Mapping[str, Any]) -> dict[str, float]:
     numbers = {
         **measures["test"],
         **measures.get("seconds", {}),
-        "cosine": interests.get("cosine"),
-        "overlap": interests.get("overlap"),
+        **{name: interests.get(name) for name in ("distinct", "cosine", "overlap")},
         **{name: measures.get(name) for name in ("parameters", "k", "max_len")},
         "valid_recall@50": measures.get("valid", {}).get("recall@50"),
     }

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from model.comparison.cell import LOG_FILE, Cell
+from model.comparison.cell import FAILED_FILE, LOG_FILE, Cell
 from model.errors import OpalError
 from model.interruption import Interruption, listen
 
@@ -43,7 +43,7 @@ class Job:
     begun: float
 
 
-def run_cells(cells: Sequence[Cell], out: Path, *, jobs: int, device: str) -> None:
+def run_cells(cells: Sequence[Cell], out: Path, *, jobs: int, device: str) -> dict[Path, str]:
     """Run those that are not finished; one that fails says so in its folder, and the others go on.
 
     Args:
@@ -51,6 +51,9 @@ def run_cells(cells: Sequence[Cell], out: Path, *, jobs: int, device: str) -> No
         out: The comparison's folder.
         jobs: How many at a time.
         device: See ``model.device.choose_device``.
+
+    Returns:
+        Why cells failed, by folder; where the disk is full, no folder says it.
 
     Raises:
         OpalError: A signal came. What was under way has saved what it needs to go on.
@@ -60,15 +63,26 @@ def run_cells(cells: Sequence[Cell], out: Path, *, jobs: int, device: str) -> No
     if len(waiting) < len(cells):
         logger.info("%d of %d cells are finished already", len(cells) - len(waiting), len(cells))
     running: list[Job] = []
+    failed: dict[Path, str] = {}
     with listen(deferred=True) as interruption, _stopped_in_the_end(running):
         while waiting or running:
             _refuse_when_asked(interruption)
             while waiting and len(running) < jobs:
-                running.append(_start(waiting.popleft(), out, device))
+                cell, begun = waiting.popleft(), time.monotonic()
+                try:
+                    running.append(_start(cell, out, device))
+                except OSError as error:  # a full disk, no more processes: the next may get through
+                    failed[cell.folder] = _fail(cell, f"cannot be begun: {error}")
+                    counter.count(cell, begun, f"failed: {failed[cell.folder]}")
             for job in [job for job in running if job.process.poll() is not None]:
                 running.remove(job)
-                counter.count(job, _conclude(job))
+                if why := _conclude(job):
+                    failed[job.cell.folder] = _fail(job.cell, why)
+                    counter.count(job.cell, job.begun, f"failed: {why}")
+                else:
+                    counter.count(job.cell, job.begun, _describe(job.cell))
             time.sleep(_POLL)
+    return failed
 
 
 class _Counter:
@@ -78,15 +92,16 @@ class _Counter:
         self._n_cells, self._n_left, self._jobs = n_cells, n_left, jobs
         self._seconds: list[float] = []
 
-    def count(self, job: Job, outcome: str) -> None:
+    def count(self, cell: Cell, begun: float, outcome: str) -> None:
         """Log a cell's end.
 
         Args:
-            job: What has ended.
-            outcome: How.
+            cell: What has ended.
+            begun: When it began, by the monotonic clock.
+            outcome: How it ended.
         """
         self._n_left -= 1
-        self._seconds.append(time.monotonic() - job.begun)
+        self._seconds.append(time.monotonic() - begun)
         each = sum(self._seconds) / len(self._seconds)
         # Cells differ: the mean of those so far is no more than a guess.
         left = each * self._n_left / min(self._jobs, max(self._n_left, 1))
@@ -94,7 +109,7 @@ class _Counter:
             "cell %d of %d: %s: %s, %s; about %s left",
             self._n_cells - self._n_left,
             self._n_cells,
-            job.cell.label,
+            cell.label,
             outcome,
             tqdm.format_interval(self._seconds[-1]),
             tqdm.format_interval(left),
@@ -124,20 +139,35 @@ def _start(cell: Cell, out: Path, device: str) -> Job:
 
 
 def _conclude(job: Job) -> str:
-    """Return how a cell ended; write down why, where it failed."""
+    """Return why a cell failed; empty where it is finished."""
     _close(job)
     if job.process.returncode == 0:
-        metrics = job.cell.measures()["test"]
-        return f"recall@50 {metrics.get('recall@50', float('nan')):.4f}"
+        return job.cell.damage()
     error = _last_line(job.cell.folder / LOG_FILE)
     if job.process.returncode < 0:
-        error = f"ended by {signal.Signals(-job.process.returncode).name}; last line: {error}"
-    job.cell.fail(error)
-    return f"failed: {error}"
+        return f"ended by {signal.Signals(-job.process.returncode).name}; last line: {error}"
+    return error
+
+
+def _fail(cell: Cell, error: str) -> str:
+    """Write down why a cell failed, if that can be; return it."""
+    try:
+        cell.fail(error)
+    except OSError as another:
+        logger.warning("%s: cannot be written: %s", cell.folder / FAILED_FILE, another)
+    return error
+
+
+def _describe(cell: Cell) -> str:
+    recall = cell.measures()["test"].get("recall@50")
+    return "no users to measure" if recall is None else f"recall@50 {recall:.4f}"
 
 
 def _last_line(path: Path) -> str:
-    lines = path.read_text(errors="replace").split("\n")
+    try:
+        lines = path.read_text(errors="replace").split("\n")
+    except OSError as error:
+        return f"its log cannot be read: {error}"
     said = [line.strip() for line in lines if line.strip()]
     return said[-1].removeprefix("error: ") if said else "it said nothing"
 

@@ -1,6 +1,7 @@
 """How long a training takes, over all the times that it is interrupted and goes on."""
 
 import json
+import logging
 import resource
 import threading
 import time
@@ -11,13 +12,17 @@ from pathlib import Path
 from model.comparison.cell import TIME_FILE, read_seconds
 from model.files import replace_file
 
-_EVERY = 10.0
+_EVERY = 3.0
 """Seconds between notes: what a kill loses of the time, at most."""
+
+logger = logging.getLogger(__name__)
 
 
 @contextmanager
 def measured(folder: Path) -> Iterator[None]:
     """Add the wall and processor seconds of this process to ``time.json`` while the context lasts.
+
+    They are noted at once, every few seconds, and in the end.
 
     Steps that are taken again after a kill count again: that time was spent.
 
@@ -31,8 +36,12 @@ def measured(folder: Path) -> Iterator[None]:
             "wall": before["wall"] + time.monotonic() - begun,
             "cpu": before["cpu"] + _cpu_seconds() - begun_cpu,
         }
-        replace_file(folder / TIME_FILE, json.dumps(seconds) + "\n")
+        try:
+            replace_file(folder / TIME_FILE, json.dumps(seconds) + "\n")
+        except OSError as error:  # a full disk: the training itself may get through
+            logger.warning("the time so far was not noted: %s", error)
 
+    note()
     ended = threading.Event()
 
     def note_often() -> None:

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from model.comparison.captions import ARROWS, PROTOCOL
+from model.comparison.captions import ARROWS, OVERLAP, PROTOCOL, RECONSTRUCTION
 from model.comparison.document import Figure, Table
 from model.comparison.figures import Panel, draw_study, figure_name
 from model.comparison.main_section import known_distances
 from model.comparison.plan import Line
-from model.comparison.results import Result, Spread, read_results
+from model.comparison.results import RECONSTRUCTED, Result, Spread, display_name, read_results
 from model.comparison.tables import brief_table
 
 
@@ -21,8 +21,12 @@ def study_of_k(title: str, lines: Sequence[Line]) -> Iterator[Table | Figure]:
     results = read_results(lines)
     if not results:
         return
-    rows = [(f"{each.model}, {each.line.variant.label}", each.values) for each in results]
-    caption = f"{title}. {PROTOCOL} {ARROWS}"
+    rows = [
+        (f"{display_name(each.model)}, {each.line.variant.label}", each.values) for each in results
+    ]
+    caption = f"{title}. {PROTOCOL} {OVERLAP} {ARROWS}"
+    if any(each.model in RECONSTRUCTED for each in results):
+        caption += f" {RECONSTRUCTION}"
     yield brief_table("Number of interests", caption, "model", rows)
     measures = [("recall@50", "Recall@50 (fraction)"), *known_distances(results)]
     yield Figure(
@@ -54,7 +58,7 @@ def study_of_ablations(
     if hard := main.stage_values("hard"):
         rows.append(("hard stage, whatever validation chose", hard))
     rows += [(each.line.variant.label, each.values) for each in read_results(lines)]
-    caption = f"{title}: OPAL with one thing changed. {PROTOCOL} {ARROWS}"
+    caption = f"{title}: OPAL with one thing changed. {PROTOCOL} {OVERLAP} {ARROWS}"
     yield brief_table("Ablations", caption, "what is changed", rows)
 
 

@@ -1,21 +1,28 @@
 """All that is reported, in one structure, from which page and Markdown are written."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from model.comparison.captions import INTERVALS, PROTOCOL
+from model.comparison.captions import INTERVALS, PROTOCOL, RECONSTRUCTION, say_tiny_catalog
 from model.comparison.document import Report, Section, Table, Value
 from model.comparison.main_section import MainSection
 from model.comparison.plan import Line, Plan
 from model.comparison.results import (
+    RECONSTRUCTED,
     Against,
     Result,
+    best_rival,
     compare_with_rivals,
+    display_name,
     failures,
     main_results,
     missing,
     read_results,
+    say_incomplete,
 )
+from model.comparison.revisions import revisions_of, say_all_revisions, say_revisions
 from model.comparison.studies import study_of_ablations, study_of_k
 from model.comparison.tables import OVERVIEW_HEADER, overview_row
 from model.comparison.variants import MAIN
@@ -28,10 +35,12 @@ class Summary:
 
     Args:
         plan: The plan.
+        failed: Why, of cells that just failed, by folder; others have a file that says it.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, failed: Mapping[Path, str] = MappingProxyType({})) -> None:
         self._plan = plan
+        self._failed = failed
         self._recipes = plan.request.recipes
         self._results: dict[tuple[str, Recipe], list[Result]] = {}
         self._against: dict[tuple[str, Recipe], list[Against]] = {}
@@ -52,7 +61,8 @@ class Summary:
             "Made by python -m model compare. All models learn from the same part of the same "
             "data, are stopped by the same validation, and are measured by the encoder that would "
             "be served. Recipe default: every model gets what OPAL's default recipe does otherwise "
-            "than its paper; recipe paper: every model as its own paper says."
+            "than its paper; recipe paper: every model as its own paper says.",
+            *say_all_revisions(read_results(self._plan.lines)),
         ]
         return Report("Retrieval models compared", paragraphs, sections)
 
@@ -64,8 +74,13 @@ class Summary:
                     "dataset": result.line.dataset,
                     "recipe": result.line.recipe,
                     "model": result.model,
+                    "reconstructed": result.model in RECONSTRUCTED,
                     "variant": result.line.variant.name,
                     "seeds": len(result.cells),
+                    "revisions": {
+                        f"seed-{cell.seed}": revisions_of(measures)
+                        for cell, measures in zip(result.cells, result.measures, strict=True)
+                    },
                     "values": {name: each._asdict() for name, each in result.values.items()},
                 }
                 for result in read_results(self._plan.lines)
@@ -74,32 +89,48 @@ class Summary:
                 {
                     "dataset": dataset,
                     "recipe": recipe,
-                    "rival": rival,
+                    "rival": each.rival,
+                    "seeds": list(each.seeds),
                     "metric": metric,
                     **interval._asdict(),
                     "verdict": interval.verdict,
                 }
                 for (dataset, recipe), against in self._against.items()
-                for rival, intervals in against
-                for metric, interval in intervals.items()
+                for each in against
+                for metric, interval in each.intervals.items()
             ],
-            "failed": {cell.label: why for cell, why in failures(self._plan)},
-            "missing": [cell.label for cell in missing(self._plan)],
+            "failed": {cell.label: why for cell, why in failures(self._plan, self._failed)},
+            "missing": [cell.label for cell in missing(self._plan, self._failed)],
             "left_out": [list(each) for each in self._plan.left_out],
         }
 
     def _overview(self) -> Section:
-        rows = []
+        rows, notes = [], []
         for (dataset, recipe), results in self._results.items():
-            row = overview_row(f"{dataset}, {recipe}", results, self._against[dataset, recipe])
+            label, against = f"{dataset}, {recipe}", self._against[dataset, recipe]
+            row = overview_row(label, results, against)
             rows += [row] if row else []
+            said = self._incomplete(dataset, recipe) + _say_ahead_of_best(results, against)
+            notes += [f"{label}: {each}" for each in said]
+        notes += [
+            f"{dataset}: {warning}"
+            for dataset, summary in self._plan.summaries.items()
+            for warning in say_tiny_catalog(int(summary["items"]))
+        ]
         if not rows:
             return Section(
-                "Overview", ["No data set has both OPAL and a multi-interest rival finished yet."]
+                "Overview",
+                [
+                    "No data set has both OPAL and a multi-interest rival that counts "
+                    "finished yet, with a seed in common.",
+                    *notes,
+                ],
             )
         caption = (
-            f"The rival with the highest test Recall@50, which favours it. {PROTOCOL} {INTERVALS}"
+            "The rival with the highest test Recall@50, which favours it; Octopus does not count. "
+            f"{RECONSTRUCTION} {PROTOCOL} {INTERVALS}"
         )
+        caption = " ".join([caption, *notes])
         return Section(
             "Overview",
             parts=[Table("OPAL and its best multi-interest rival", caption, OVERVIEW_HEADER, rows)],
@@ -109,6 +140,8 @@ class Summary:
         return MainSection(
             title=f"{dataset}, recipe {recipe}",
             facts=self._facts(dataset),
+            incomplete=self._incomplete(dataset, recipe),
+            n_items=int(self._plan.summaries[dataset]["items"]),
             results=self._results[dataset, recipe],
             against=self._against[dataset, recipe],
         ).section()
@@ -121,12 +154,17 @@ class Summary:
         return (
             f"{summary['users']:,} users, {summary['items']:,} items seen in training; "
             f"{summary['train']:,} training, {summary['valid']:,} validation, "
-            f"{summary['test']:,} test interactions; split: {summary['split']}. Seeds: {seeds}."
+            f"{summary['test']:,} test interactions; split: {summary['split']}. "
+            f"Seeds asked for: {seeds}."
         )
+
+    def _incomplete(self, dataset: str, recipe: Recipe) -> list[str]:
+        return say_incomplete(self._plan.main(dataset, recipe), self._results[dataset, recipe])
 
     def _studies(self, dataset: str) -> Iterator[Section]:
         recipe = self._recipes[0]
         title = f"{dataset}, recipe {recipe}"
+        n_items = int(self._plan.summaries[dataset]["items"])
         lines = [
             line
             for line in self._plan.lines
@@ -138,10 +176,14 @@ class Summary:
         others = [line for line in lines if not _studies_k(line)]
         parts += study_of_ablations(title, main, others)
         if parts:
-            yield Section(f"{title}: studies", parts=parts)
+            shown = [*([main] if main else []), *read_results(lines)]
+            paragraphs = [*say_tiny_catalog(n_items), *say_revisions(shown)]
+            yield Section(f"{title}: studies", paragraphs, parts)
 
     def _what_is_not_there(self) -> Iterator[Section]:
-        failed = [[Value(cell.label), Value(why)] for cell, why in failures(self._plan)]
+        failed = [
+            [Value(cell.label), Value(why)] for cell, why in failures(self._plan, self._failed)
+        ]
         if failed:
             caption = "Cells that failed; the same command tries them again."
             yield Section("Failed", parts=[Table("Failed", caption, ["cell", "error"], failed)])
@@ -151,9 +193,24 @@ class Summary:
         if left_out:
             caption = "What the data do not allow."
             yield Section("Left out", parts=[Table("Left out", caption, ["cell", "why"], left_out)])
-        if absent := missing(self._plan):
+        if absent := missing(self._plan, self._failed):
             labels = "; ".join(cell.label for cell in absent)
             yield Section("Not run yet", [f"{len(absent)} cells: {labels}"])
+
+
+def _say_ahead_of_best(results: Sequence[Result], against: Sequence[Against]) -> list[str]:
+    """Say where a reconstructed model has more recall than the best rival that counts."""
+    best = best_rival(results, against)
+    if best is None:
+        return []
+    return [
+        f"{display_name(each.model)} has a higher Recall@50 than {best.model}, "
+        f"{each.values['recall@50'].mean:.4f}."
+        for each in results
+        if each.model in RECONSTRUCTED
+        and "recall@50" in each.values
+        and each.values["recall@50"].mean > best.values["recall@50"].mean
+    ]
 
 
 def _studies_k(line: Line) -> bool:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from model.comparison.bootstrap import Interval
 from model.comparison.document import Table, Value
-from model.comparison.results import Against, Result, Spread, best_rival, kind_of
+from model.comparison.results import Against, Result, Spread, best_rival, display_name, kind_of
 from model.model_names import OPAL
 
 
@@ -40,6 +40,7 @@ LISTS = (
     Column("pmi@50", "pairwise PMI ↓"),
     Column("catalog_coverage@50", "catalog coverage ↑"),
     Column("log_popularity@50", "log popularity ↓", 2),
+    Column("distinct", "distinct interests", 2),
     Column("cosine", "cosine of interests ↓", 3),
     Column("overlap", "overlap of interests ↓", 3),
 )
@@ -88,11 +89,12 @@ def brief_table(
 
 def table_against(title: str, caption: str, against: Sequence[Against]) -> Table:
     """Lay out OPAL's differences with its rivals."""
-    header = ["OPAL minus", "kind", "Recall@50", "verdict", "HitRate@50", "verdict"]
+    header = ["OPAL minus", "kind", "seeds", "Recall@50", "verdict", "HitRate@50", "verdict"]
     rows = []
-    for rival, intervals in against:
-        values = [value for each in intervals.values() for value in interval_values(each)]
-        rows.append([Value(rival), Value(kind_of(rival)), *values])
+    for each in against:
+        values = [value for found in each.intervals.values() for value in interval_values(found)]
+        name, kind = display_name(each.rival), kind_of(each.rival)
+        rows.append([Value(name), Value(kind), _seeds(each), *values])
     return Table(title, caption, header, rows)
 
 
@@ -106,18 +108,22 @@ OVERVIEW_HEADER = (
     "HitRate@50 difference",
     "verdict",
     "ILD co-occurrence: OPAL, rival ↑",
+    "seeds",
 )
 
 
 def overview_row(
     label: str, results: Sequence[Result], against: Sequence[Against]
 ) -> list[Value] | None:
-    """Return OPAL beside its best multi-interest rival; None where either is missing."""
-    ours = next((result for result in results if result.model == OPAL), None)
-    rival = best_rival(results)
-    found = next((each for each in against if rival and each.rival == rival.model), None)
-    if ours is None or rival is None or found is None:
+    """Return OPAL beside its best multi-interest rival; None where either is missing.
+
+    Both over the seeds that both have.
+    """
+    rival = best_rival(results, against)
+    if rival is None:
         return None
+    found = next(each for each in against if each.rival == rival.model)
+    ours = next(result for result in results if result.model == OPAL).of_seeds(found.seeds)
     recall, hit_rate = found.intervals["recall@50"], found.intervals["hitrate@50"]
     distances = [result.values.get("ild_cooccurrence@50") for result in (ours, rival)]
     return [
@@ -128,7 +134,15 @@ def overview_row(
         *interval_values(recall),
         *interval_values(hit_rate),
         Value(", ".join(_spread(each, 4).text for each in distances), is_number=True),
+        _seeds(found),
     ]
+
+
+def _seeds(against: Against) -> Value:
+    """Return how many seeds are compared, and of how many."""
+    n_seeds = len(against.seeds)
+    text = str(n_seeds) if n_seeds == against.planned else f"{n_seeds} of {against.planned}"
+    return Value(text, is_number=True)
 
 
 def interval_values(interval: Interval) -> list[Value]:
@@ -141,7 +155,8 @@ def interval_values(interval: Interval) -> list[Value]:
 def _model_label(result: Result) -> str:
     n_seeds = len(result.cells)
     planned = len(result.line.cells)
-    return result.model if n_seeds == planned else f"{result.model} ({n_seeds} of {planned} seeds)"
+    name = display_name(result.model)
+    return name if n_seeds == planned else f"{name} ({n_seeds} of {planned} seeds)"
 
 
 def _table(
@@ -175,6 +190,6 @@ def _spread(spread: Spread | None, digits: int, *, strong: bool = False) -> Valu
     if spread is None:
         return NONE
     text = f"{spread.mean:,.{digits}f}"
-    if spread.std:
+    if spread.std is not None:
         text += f" ± {spread.std:,.{digits}f}"
     return Value(text, strong=strong, is_number=True)

@@ -28,6 +28,7 @@ from model.files import locked, read_json_object
 from model.fit import fit
 from model.interruption import Stopped
 from model.memory import keep_freed_memory
+from model.run import RUN_FILE
 from model.runtime import open_runtime
 from model.yardstick_run import fit_yardstick
 
@@ -47,7 +48,7 @@ def main(arguments: list[str]) -> int:
     try:
         with _claimed(folder):
             _run(restore_cell(folder, read_json_object(folder / CELL_FILE)), device, out)
-    except (OpalError, Stopped) as error:
+    except (OpalError, OSError, Stopped) as error:
         return fail(str(error))
     return 0
 
@@ -55,11 +56,12 @@ def main(arguments: list[str]) -> int:
 def _run(cell: Cell, device: str, out: Path) -> None:
     run = cell.folder / RUN_FOLDER
     with open_runtime(device) as runtime:
-        with measured(cell.folder):
-            if cell.config is None:
-                fit_yardstick(cell.dataset, run, cell.model, resume=True)
-            else:
-                fit(cell.dataset, run, cell.config, resume=True, yardsticks=(), runtime=runtime)
+        if not (run / RUN_FILE).exists():  # else it is to be measured only, which is no training
+            with measured(cell.folder):
+                if cell.config is None:
+                    fit_yardstick(cell.dataset, run, cell.model, resume=True)
+                else:
+                    fit(cell.dataset, run, cell.config, resume=True, yardsticks=(), runtime=runtime)
         dataset = Dataset.open(cell.dataset)
         reference = open_reference(dataset, out / dataset.path.resolve().name / REFERENCE_FILE)
         measure_cell(cell, dataset, reference)

@@ -170,6 +170,27 @@ def test_a_model_is_added_later_and_the_report_made_anew(
     assert {path: path.stat().st_mtime_ns for path in out.rglob("measures.json")} == made
 
 
+def test_a_damaged_cell_is_named_and_run_again(datasets: list[Path], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    options = ("--models", "pop,itemknn", "--json")
+    compare(datasets[1:], out, *options).communicate(timeout=120)
+    cell = out / "plain/yardsticks/pop"
+    (cell / "measures.json").write_text("{")
+
+    reported = compare(datasets[1:], out, *options, "--report-only")
+    stdout, stderr = reported.communicate(timeout=120)
+    assert reported.returncode == 0, stderr
+    assert json.loads(stdout)["missing"] == ["plain pop"]
+    assert f"{cell}: JSONDecodeError" in stderr
+    assert "it counts as missing" in stderr
+
+    again = compare(datasets[1:], out, *options)
+    stdout, stderr = again.communicate(timeout=120)
+    assert again.returncode == 0, stderr
+    assert json.loads(stdout)["missing"] == []
+    assert "it is run again" in stderr
+
+
 def test_other_options_in_the_same_folder_are_refused(datasets: list[Path], tmp_path: Path) -> None:
     out = tmp_path / "out"
     first = compare(datasets[1:], out, "--models", "opal", "--seeds", "1", "--k", "4")
@@ -183,16 +204,34 @@ def test_other_options_in_the_same_folder_are_refused(datasets: list[Path], tmp_
     assert "holds a cell with other options (--dim is 8, was 16)" in stderr
 
 
-def test_a_cell_that_fails_is_named_and_the_rest_is_reported(tmp_path: Path) -> None:
-    interactions, _ = PlantedLog(n_users=30, items_per_category=10, length=4).write(tmp_path)
-    prepare(interactions, tmp_path / "short", split="user")  # nobody to validate by
+def test_a_cell_that_fails_is_named_and_the_rest_is_reported(
+    datasets: list[Path], tmp_path: Path
+) -> None:
     out = tmp_path / "out"
+    run = out / "plain/default/opal/main/seed-0/run"
+    run.mkdir(parents=True)
+    (run / "notes.txt").write_text("somebody else's")
 
-    process = compare([tmp_path / "short"], out, "--models", "opal,pop", "--seeds", "1", "--k", "4")
+    process = compare(datasets[1:], out, "--models", "opal,pop", "--k", "4")
     stdout, stderr = process.communicate(timeout=120)
 
     assert process.returncode == 1
-    assert "error: 1 cells failed: short opal default main seed 0" in stderr
-    assert "no user has a validation target" in (out / "results.md").read_text()
-    assert "no user has a validation target" in (out / "report.html").read_text()
+    assert "error: 1 cells failed: plain opal default main seed 0" in stderr
+    assert "holds other files already" in (out / "results.md").read_text()
+    assert "holds other files already" in (out / "report.html").read_text()
+    assert "plain pop main recall@50" in stdout
     assert "Traceback" not in stderr + stdout
+
+
+def test_a_log_without_test_targets_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    interactions, _ = PlantedLog(n_users=30, items_per_category=10, length=4).write(tmp_path)
+    prepare(interactions, tmp_path / "short", split="user")
+    out = tmp_path / "out"
+
+    process = compare([tmp_path / "short"], out, "--models", "opal,pop", "--seeds", "1")
+    stdout, stderr = process.communicate(timeout=60)
+
+    assert process.returncode == 1
+    assert "short: no user has a test target" in stderr
+    assert stdout == ""
+    assert not out.exists()

@@ -24,7 +24,10 @@ LINES: dict[str, dict[float, Spread]] = {
     "comirec-sa": {1: Spread(0.2, 0.01), 4: Spread(0.15, 0.02)},
 }
 PLACES = np.random.default_rng(0).normal(size=(30, 2))
-GROUPS = Grouping(["a$b$ & <c>", "_hidden", "x" * 60], np.arange(30) % 4 - 1)
+MARKUP = 'id="z url(#z'
+GROUPS = Grouping(
+    ["a$b$ & <c>", "_hidden", "x" * 60, MARKUP, "a\x0bc\ufffe"], np.arange(30) % 6 - 1
+)
 
 
 def all_figures(name: str) -> dict[str, str]:
@@ -62,13 +65,24 @@ def test_they_are_well_formed_and_load_nothing(figures: dict[str, str]) -> None:
 
 
 def test_ids_of_two_figures_of_a_page_differ(figures: dict[str, str]) -> None:
+    def attributes(svg: str) -> list[tuple[str, str]]:
+        elements = ElementTree.fromstring(svg).iter()
+        return [each for element in elements for each in element.attrib.items()]
+
     def ids(svg: str) -> set[str]:
-        return set(re.findall(r'\bid="([^"]+)"', svg))
+        return {value for name, value in attributes(svg) if name == "id"}
 
     for svg, other in zip(figures.values(), all_figures("two").values(), strict=True):
+        assert ids(svg)
         assert not ids(svg) & ids(other)
-        used = set(re.findall(r'(?:url\(#|href="#)([^")]+)', svg))
-        assert used <= ids(svg)
+        for name, value in attributes(svg):
+            used = re.findall(r"url\(#([^)]+)\)", value)
+            used += [value[1:]] if name.endswith("href") and value.startswith("#") else []
+            assert set(used) <= ids(svg)
+
+
+def test_what_looks_like_an_id_in_a_category_is_left_alone(figures: dict[str, str]) -> None:
+    assert MARKUP in texts(figures["map"])
 
 
 @pytest.mark.parametrize(
@@ -98,7 +112,13 @@ def test_models_differ_in_more_than_colour(figures: dict[str, str]) -> None:
 
 
 def test_a_figures_name_is_fit_for_an_id() -> None:
-    assert figure_name("map", 'a "b", <c>') == "map-a--b----c-"
+    assert re.fullmatch(r"[\w-]+", figure_name("map", 'a "b", <c>'))
+
+
+def test_figures_of_different_titles_have_different_names() -> None:
+    titles = ["a b", "a-b", "a--b", "a  b", "a-20-b", "ab", "a_b"]
+
+    assert len({figure_name("map", title) for title in titles}) == len(titles)
 
 
 def test_others_are_shown_in_grey(figures: dict[str, str]) -> None:

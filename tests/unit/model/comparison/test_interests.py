@@ -77,6 +77,36 @@ def test_interests_that_are_the_same_have_the_same_lists(histories: list[Rows]) 
     assert found is not None
     assert found.cosine == pytest.approx(1)
     assert found.overlap == 1
+    assert found.distinct == 2
+
+
+def test_copies_of_interests_in_use_are_no_pairs(histories: list[Rows]) -> None:
+    encoder, padded = Encoder(2), Encoder(4)
+    padded.vectors[:, :2] = encoder.vectors
+    padded.vectors[:, 2:] = encoder.vectors[:, :1]  # as MIND serves those not in use
+    padded.vectors[histories[0][0], 1:] = encoder.vectors[histories[0][0], 0]
+    alone = [history for history in histories if history[0] == histories[0][0]]
+    others = [history for history in histories if history[0] != histories[0][0]]
+
+    found = measure_interests(padded, histories)
+    without_copies = measure_interests(encoder, others)
+
+    assert found is not None
+    assert without_copies is not None
+    assert found.cosine == pytest.approx(without_copies.cosine)
+    assert found.overlap == pytest.approx(without_copies.overlap)
+    assert found.distinct == pytest.approx(2 - len(alone) / len(histories))
+
+
+def test_where_nobody_has_two_there_are_no_pairs(histories: list[Rows]) -> None:
+    encoder = Encoder(3)
+    encoder.vectors[:] = encoder.vectors[:, :1]
+
+    found = measure_interests(encoder, histories)
+
+    assert found is not None
+    assert found.distinct == 1
+    assert np.isnan([found.cosine, found.overlap]).all()
 
 
 def test_a_single_vector_has_nothing_to_compare(histories: list[Rows]) -> None:

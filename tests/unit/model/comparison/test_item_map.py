@@ -5,7 +5,13 @@ import polars as pl
 import pytest
 
 from model.comparison import item_map
-from model.comparison.item_map import OTHERS, group_by_category, group_by_direction, place_items
+from model.comparison.item_map import (
+    OTHERS,
+    group_by_category,
+    group_by_direction,
+    place_items,
+    reason_against_map,
+)
 
 
 def vectors(n_items: int = 60) -> np.ndarray:
@@ -31,6 +37,20 @@ def test_the_same_items_are_placed_alike() -> None:
 @pytest.mark.parametrize("n_items", [4, 9])
 def test_few_items_are_placed_too(n_items: int) -> None:
     assert place_items(vectors(n_items)).shape == (n_items, 2)
+
+
+@pytest.mark.parametrize(
+    ("vectors", "reason"),
+    [
+        (vectors()[:, :1], "vectors of 1 number span no plane"),
+        (vectors(1), "the catalog has 1 items"),
+        (vectors()[:1].repeat(30, axis=0), "all item vectors point the same way"),
+        (vectors(4), ""),
+    ],
+)
+def test_what_cannot_be_placed_is_told(vectors: np.ndarray, reason: str) -> None:
+    assert reason_against_map(vectors).startswith(reason)
+    assert bool(reason_against_map(vectors)) == bool(reason)
 
 
 def test_only_the_most_popular_are_placed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from model.comparison.cell import CELL_FILE, restore_cell
-from model.comparison.plan import ALL_OTHERS, Plan, Request, make_plan
+from model.comparison.plan import ALL_OTHERS, Plan, Request, make_plan, require_targets
 from model.dataset import prepare
 from model.errors import InputError
 from model.model_names import TRAINABLE_MODELS
@@ -200,6 +200,28 @@ def test_a_damaged_cell_is_named(dataset_path: Path, tmp_path: Path) -> None:
 def test_data_sets_of_the_same_name_are_refused(dataset_path: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="same name: dataset"):
         make_plan(request(dataset_path, tmp_path, datasets=[dataset_path, dataset_path]))
+
+
+@pytest.mark.parametrize("name", ["report.html", "results.md", "results.json"])
+def test_a_data_set_named_as_the_report_is_refused(
+    dataset_path: Path, tmp_path: Path, name: str
+) -> None:
+    namesake = tmp_path / "data" / name
+    namesake.mkdir(parents=True)
+    (namesake / "dataset.json").write_text((dataset_path / "dataset.json").read_text())
+
+    with pytest.raises(InputError, match=f"a data set is named {name}"):
+        make_plan(request(namesake, tmp_path))
+
+
+def test_data_without_test_targets_are_refused(dataset_path: Path, tmp_path: Path) -> None:
+    again = PlantedLog(n_users=30, n_categories=1, items_per_category=2, liked=1, length=20)
+    interactions, _ = again.write(tmp_path)
+    prepare(interactions, tmp_path / "again", split="user")  # everybody has had both items
+
+    require_targets(make_plan(request(dataset_path, tmp_path / "out")))
+    with pytest.raises(InputError, match="again: no user has a test target"):
+        require_targets(make_plan(request(tmp_path / "again", tmp_path / "out")))
 
 
 def test_seeds_of_no_data_set_are_refused(dataset_path: Path, tmp_path: Path) -> None:

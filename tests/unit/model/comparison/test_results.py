@@ -1,6 +1,7 @@
 """Finished cells put together."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,10 @@ import numpy as np
 import pytest
 
 from model.comparison.array_files import write_arrays
-from model.comparison.cell import MEASURES_FILE, USERS_FILE, Cell
-from model.comparison.document import Value
+from model.comparison.cell import FAILED_FILE, MEASURES_FILE, MEASURES_VERSION, USERS_FILE, Cell
+from model.comparison.document import Table, Value
+from model.comparison.markdown import write_markdown
+from model.comparison.page import write_page
 from model.comparison.plan import ALL_OTHERS, Plan, Request, make_plan
 from model.comparison.results import (
     Spread,
@@ -34,7 +37,12 @@ def finish(cell: Cell, mean: float, **more: Any) -> None:
     users = (base - base.mean() + mean + noise - noise.mean()).astype(np.float32)
     write_arrays(cell.folder / USERS_FILE, {"recall@50": users, "hitrate@50": 1 - users})
     test = {"recall@50": mean, "hitrate@50": 1 - mean, "ild_cooccurrence@50": 0.5, "users": N_USERS}
-    measures = {"test": test, "seconds": {"wall": 2.0, "cpu": 1.0}, **more}
+    measures = {
+        "format_version": MEASURES_VERSION,
+        "test": test,
+        "seconds": {"wall": 2.0, "cpu": 1.0},
+        **more,
+    }
     (cell.folder / MEASURES_FILE).write_text(json.dumps(measures))
 
 
@@ -43,7 +51,7 @@ def plan(dataset_path: Path, tmp_path: Path) -> Plan:
     request = Request(
         datasets=[dataset_path],
         out=tmp_path,
-        models=("opal", "mind", "comirec-sa", "sasrec", "pop"),
+        models=("opal", "octopus", "mind", "comirec-sa", "sasrec", "pop"),
         recipes=("default",),
         seeds={ALL_OTHERS: 2},
         ks=(),
@@ -84,11 +92,11 @@ def test_opal_is_compared_user_by_user(plan: Plan) -> None:
     against = compare_with_rivals(main_results(plan, "dataset", "default"))
 
     # Users differ by 0.14 from one another: only a paired comparison tells 0.01.
-    found = {rival: intervals["recall@50"] for rival, intervals in against}
+    found = {rival: intervals["recall@50"] for rival, _, _, intervals in against}
     assert found["mind"].difference == pytest.approx(0.01, abs=1e-6)
     verdicts = {rival: interval.verdict for rival, interval in found.items()}
     assert verdicts == {"mind": "ahead", "comirec-sa": "ahead", "sasrec": "behind", "pop": "ahead"}
-    hit_rates = {rival: intervals["hitrate@50"].verdict for rival, intervals in against}
+    hit_rates = {rival: intervals["hitrate@50"].verdict for rival, _, _, intervals in against}
     assert hit_rates["sasrec"] == "ahead"
 
 
@@ -96,8 +104,9 @@ def test_the_best_rival_is_a_multi_interest_model(plan: Plan) -> None:
     finish_all(plan, opal=0.3, mind=0.29, comirec_sa=0.2, sasrec=0.32, pop=0.4)
     results = main_results(plan, "dataset", "default")
 
-    best = best_rival(results)
-    row = overview_row("dataset", results, compare_with_rivals(results))
+    against = compare_with_rivals(results)
+    best = best_rival(results, against)
+    row = overview_row("dataset", results, against)
 
     assert best is not None
     assert best.model == "mind"
@@ -109,6 +118,69 @@ def test_the_best_rival_is_a_multi_interest_model(plan: Plan) -> None:
         "0.2900 ± 0.0141",
     ]
     assert row[5] == Value("ahead", strong=True)
+
+
+def test_a_pair_is_compared_over_the_seeds_that_both_have(plan: Plan) -> None:
+    finish_all(plan, opal=0.3, pop=0.1)
+    cells = {(cell.model, cell.seed): cell for cell in plan.cells}
+    finish(cells["mind", 1], 0.28)  # OPAL: 0.29 with seed 0, 0.31 with seed 1
+    finish(cells["sasrec", 0], 0.28)
+
+    report = Summary(plan).report()
+
+    against = {
+        each.rival: each for each in compare_with_rivals(main_results(plan, "dataset", "default"))
+    }
+    assert against["mind"].intervals["recall@50"].difference == pytest.approx(0.03, abs=1e-6)
+    assert against["sasrec"].intervals["recall@50"].difference == pytest.approx(0.01, abs=1e-6)
+    assert against["pop"].intervals["recall@50"].difference == pytest.approx(0.2, abs=1e-6)
+    assert [against[model].seeds for model in ("mind", "sasrec", "pop")] == [[1], [0], [0, 1]]
+    overview, section = report.sections[:2]
+    (table,) = overview.parts
+    assert isinstance(table, Table)
+    (row,) = table.rows
+    texts = [value.text for value in row]
+    assert texts[1:4] == ["0.3100", "mind", "0.2800"]
+    assert texts[-1] == "1 of 2"
+    said = (
+        "Fewer seeds than asked for: octopus (reconstructed) 0 of 2, mind 1 of 2, "
+        "comirec-sa 0 of 2, sasrec 1 of 2;"
+    )
+    assert said in table.caption
+    assert said in section.paragraphs[0]
+    pairs = next(part for part in section.parts if part.title == "OPAL against each")
+    assert said in pairs.caption
+    assert isinstance(pairs, Table)
+    assert [row[2].text for row in pairs.rows] == ["1 of 2", "1 of 2", "2"]
+
+
+def test_without_a_seed_in_common_there_is_no_pair(plan: Plan) -> None:
+    cells = {(cell.model, cell.seed): cell for cell in plan.cells}
+    finish(cells["opal", 0], 0.3)
+    finish(cells["mind", 1], 0.28)
+
+    results = main_results(plan, "dataset", "default")
+
+    assert compare_with_rivals(results) == []
+    assert best_rival(results, []) is None
+    assert "No data set has both" in Summary(plan).report().sections[0].paragraphs[0]
+
+
+def test_a_reconstructed_model_is_marked_and_not_the_best_rival(plan: Plan) -> None:
+    finish_all(plan, opal=0.3, octopus=0.35, mind=0.29, comirec_sa=0.2, sasrec=0.32, pop=0.1)
+
+    report = Summary(plan).report()
+
+    (overview,) = report.sections[0].parts
+    assert isinstance(overview, Table)
+    assert overview.rows[0][2].text == "mind"
+    assert "octopus (reconstructed) has a higher Recall@50 than mind, 0.3500." in overview.caption
+    for part in report.sections[1].parts:
+        assert "Octopus is reconstructed from summaries" in part.caption
+        if isinstance(part, Table):
+            labels = [row[0].text for row in part.rows]
+            assert "octopus (reconstructed)" in labels
+            assert "octopus" not in labels
 
 
 def test_without_opal_there_is_nothing_to_compare(plan: Plan) -> None:
@@ -132,15 +204,130 @@ def test_the_best_stands_out_and_missing_seeds_are_said(plan: Plan) -> None:
     ]
 
 
+def test_seeds_that_are_equal_are_not_one_seed(plan: Plan) -> None:
+    for cell in plan.cells:
+        finish(cell, 0.25)
+
+    table = table_of_results("t", "c", ACCURACY, main_results(plan, "dataset", "default"))
+
+    assert table.rows[0][1].text == "0.2500 ± 0.0000"
+    assert table.rows[-1][1].text == "0.2500"  # of a yardstick there is one
+
+
 def test_what_failed_and_what_is_missing_is_said(plan: Plan) -> None:
     finish_all(plan, mind=0.29)
     plan.cells[0].fail("the loss is nan")
 
-    ((cell, why),) = failures(plan)
+    ((cell, why),) = failures(plan, {})
     document = Summary(plan).document()
 
     assert (cell, why) == (plan.cells[0], "the loss is nan")
     assert document["failed"] == {"dataset opal default main seed 0": "the loss is nan"}
-    assert len(missing(plan)) == len(plan.cells) - 3
+    assert len(missing(plan, {})) == len(plan.cells) - 3
     titles = [section.title for section in Summary(plan).report().sections]
     assert titles == ["Overview", "dataset, recipe default", "Failed", "Not run yet"]
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        (MEASURES_FILE, b"{"),
+        (MEASURES_FILE, b"[]"),
+        (MEASURES_FILE, b"\xff"),
+        (MEASURES_FILE, b'{"format_version": 1, "test": {"users": 400}}'),
+        (MEASURES_FILE, b'{"format_version": 2}'),
+        (MEASURES_FILE, b'{"format_version": 2, "test": {"users": 3}}'),
+        (USERS_FILE, None),
+        (USERS_FILE, b""),
+        (USERS_FILE, b"PK\x03\x04 cut off"),
+    ],
+)
+def test_a_damaged_cell_is_not_finished(plan: Plan, file: str, content: bytes | None) -> None:
+    finish_all(plan, opal=0.3, mind=0.29)
+    cell = plan.cells[0]
+    (cell.folder / file).unlink()
+    if content is not None:
+        (cell.folder / file).write_bytes(content)
+
+    document = Summary(plan).document()
+
+    assert cell.damage()
+    assert "dataset opal default main seed 0" in document["missing"]
+    assert [each["seeds"] for each in document["results"]] == [1, 2]
+
+
+def test_a_failure_that_could_not_be_written_is_said(plan: Plan) -> None:
+    document = Summary(plan, {plan.cells[0].folder: "no space left"}).document()
+
+    assert document["failed"] == {"dataset opal default main seed 0": "no space left"}
+    assert "dataset opal default main seed 0" not in document["missing"]
+
+
+def test_a_damaged_failure_is_no_failure(plan: Plan) -> None:
+    (plan.cells[0].folder / FAILED_FILE).write_text("{")
+
+    assert plan.cells[0].damage().startswith(FAILED_FILE)
+    assert failures(plan, {}) == []
+    assert plan.cells[0] in missing(plan, {})
+
+
+def revised(trained: str | None, measured: str = "c" * 40) -> dict[str, Any]:
+    return {"revisions": {"trained": trained, "measured": measured}}
+
+
+def test_it_is_said_which_program_made_the_cells(plan: Plan) -> None:
+    for cell in plan.cells:
+        finish(cell, 0.3, **revised("a" * 40))
+
+    report = Summary(plan).report()
+
+    assert report.sections[1].paragraphs[1:3] == [
+        "All trained by aaaaaaa.",
+        "All measured by ccccccc.",
+    ]
+    result = Summary(plan).document()["results"][0]
+    assert result["revisions"]["seed-1"] == {"trained": "a" * 40, "measured": "c" * 40}
+
+
+def test_cells_of_several_programs_are_told_apart(plan: Plan) -> None:
+    by_model: dict[str, str | None] = {"opal": "a" * 40, "mind": "b" * 40, "pop": None}
+    for cell in plan.cells:
+        if cell.model in by_model:
+            finish(cell, 0.3, **revised(by_model[cell.model]))
+    finish(plan.cells[1], 0.3, **revised("b" * 40))  # OPAL, seed 1
+
+    report = Summary(plan).report()
+
+    assert report.sections[1].paragraphs[1:3] == [
+        "Not all trained by one revision of this program: opal (seed 0) by aaaaaaa; "
+        "opal (seed 1), mind by bbbbbbb; pop by an unknown revision.",
+        "All measured by ccccccc.",
+    ]
+    assert "aaaaaaa, an unknown revision, bbbbbbb, ccccccc" in report.paragraphs[1]
+    for text in (write_page(report), write_markdown(report, "report.html")):
+        assert "opal (seed 1), mind by bbbbbbb" in text
+
+
+def test_without_opals_run_there_is_no_map(plan: Plan) -> None:
+    finish_all(plan, opal=0.3, mind=0.29)
+
+    section = Summary(plan).report().sections[1]
+
+    assert section.paragraphs[-1].startswith("There is no map of OPAL's items: ")
+    assert "run.json is missing" in section.paragraphs[-1]
+
+
+def test_a_tiny_catalog_is_said_in_every_caption(plan: Plan) -> None:
+    finish_all(plan, opal=0.3, mind=0.29)
+    summaries = {name: {**each, "items": 20} for name, each in plan.summaries.items()}
+
+    report = Summary(replace(plan, summaries=summaries)).report()
+
+    parts = [part for section in report.sections for part in section.parts]
+    said = "The catalog has 20 items, so that Recall@20, Recall@50 are 1 for all models"
+    captions = [part.caption for part in parts if part.title != "Not run yet"]
+    assert len(captions) > 4
+    assert all(said in caption for caption in captions)
+    assert not any(
+        "tells nothing" in part.caption for part in Summary(plan).report().sections[1].parts
+    )

@@ -9,18 +9,20 @@ from pathlib import Path
 
 import pytest
 
-from model.comparison.cell import LOG_FILE, RUN_FOLDER, Cell
-from model.comparison.plan import ALL_OTHERS, Request, make_plan
+from model.comparison.cell import FAILED_FILE, LOG_FILE, MEASURES_FILE, RUN_FOLDER, Cell
+from model.comparison.plan import ALL_OTHERS, Plan, Request, make_plan
 from model.comparison.running import run_cells
+from model.comparison.summary import Summary
 from model.dataset import prepare
 from model.errors import OpalError
 from model.model_names import TRAINABLE_MODELS
+from model.run import git_revision
 from tests.planted import PlantedLog
 
 STEPS = {"dim": 8, "batch_size": 16, "eval_every": 5, "max_steps": 10, "max_len": 9}
 
 
-def cells_of(dataset: Path, out: Path, *models: str, **options: object) -> list[Cell]:
+def plan_of(dataset: Path, out: Path, *models: str, **options: object) -> Plan:
     request = Request(
         datasets=[dataset],
         out=out,
@@ -33,7 +35,11 @@ def cells_of(dataset: Path, out: Path, *models: str, **options: object) -> list[
         studied=None,
         options={**STEPS, **options},
     )
-    return make_plan(request).cells
+    return make_plan(request)
+
+
+def cells_of(dataset: Path, out: Path, *models: str, **options: object) -> list[Cell]:
+    return plan_of(dataset, out, *models, **options).cells
 
 
 def test_what_is_finished_is_not_run_again(dataset_path: Path, tmp_path: Path) -> None:
@@ -52,10 +58,41 @@ def test_what_is_finished_is_not_run_again(dataset_path: Path, tmp_path: Path) -
     assert opal["parameters"] >= 8 * (cells[0].summary["items"] + 4)  # and the hard stage's
     assert opal["seconds"]["cpu"] > 0
     assert pop["hyper_parameters"] == {}
+    assert opal["revisions"] == pop["revisions"]
+    assert opal["revisions"] == dict.fromkeys(("trained", "measured"), git_revision())
     # What was measured on the exported encoder is what training measured on its own.
     manifest = json.loads((cells[0].folder / RUN_FOLDER / "run.json").read_text())
     for name, value in manifest["metrics"]["test"].items():
         assert opal["test"][name] == pytest.approx(value, abs=1e-4)
+
+
+def test_vectors_of_one_number_are_reported_without_a_map(
+    dataset_path: Path, tmp_path: Path
+) -> None:
+    plan = plan_of(dataset_path, tmp_path, "opal", dim=1)
+    run_cells(plan.cells, tmp_path, jobs=1, device="cpu")
+
+    section = Summary(plan).report().sections[1]
+
+    assert (
+        "There is no map of OPAL's items: vectors of 1 number span no plane." in section.paragraphs
+    )
+    assert "Items by hyper-category" not in [part.title for part in section.parts]
+
+
+def test_a_damaged_cell_is_measured_again_and_not_trained(
+    dataset_path: Path, tmp_path: Path
+) -> None:
+    (cell,) = cells_of(dataset_path, tmp_path, "opal")
+    run_cells([cell], tmp_path, jobs=1, device="cpu")
+    before = cell.measures()
+    trained = (cell.folder / RUN_FOLDER / "run.json").stat().st_mtime_ns
+    (cell.folder / MEASURES_FILE).write_text("{")
+
+    run_cells([cell], tmp_path, jobs=1, device="cpu")
+
+    assert cell.measures() == before  # the seconds too
+    assert (cell.folder / RUN_FOLDER / "run.json").stat().st_mtime_ns == trained
 
 
 def test_metrics_of_users_average_to_the_measures(dataset_path: Path, tmp_path: Path) -> None:
@@ -89,6 +126,23 @@ def test_one_that_fails_says_so_and_the_others_go_on(
     assert cells[1].is_finished
     assert "cell 1 of 2: short opal default main seed 0: failed: " in caplog.text
     assert "cell 2 of 2: short pop: " in caplog.text
+
+
+def test_one_that_cannot_be_begun_fails_and_the_others_go_on(
+    dataset_path: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cells = cells_of(dataset_path, tmp_path, "pop", "itemknn")
+    cells[0].folder.parent.mkdir(parents=True)
+    cells[0].folder.write_text("no folder can be made here, nor be written into")
+
+    with caplog.at_level("INFO"):
+        failed = run_cells(cells, tmp_path, jobs=1, device="cpu")
+
+    assert list(failed) == [cells[0].folder]
+    assert failed[cells[0].folder].startswith("cannot be begun: ")
+    assert "cell 1 of 2: dataset pop: failed: cannot be begun" in caplog.text
+    assert f"{cells[0].folder / FAILED_FILE}: cannot be written" in caplog.text
+    assert cells[1].is_finished
 
 
 def test_a_signal_stops_all_and_the_same_command_goes_on(
