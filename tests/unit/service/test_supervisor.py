@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import uvicorn
+from prometheus_client import values
 from uvicorn.config import STARTUP_FAILURE
 
 from service.server import bind
@@ -224,6 +225,7 @@ def test_a_worker_stops_with_its_parent(monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.setattr("service.supervisor.parent_process", Parent)
     monkeypatch.setattr("os.kill", lambda _, number: told.append(number))
     monkeypatch.setattr("uvicorn.supervisors.multiprocess.Process.target", lambda *_: None)
+    monkeypatch.setattr(values, "ValueClass", values.ValueClass)  # a worker counts in files
     Worker.__new__(Worker).target(None)
     wait_until(lambda: told, what="the worker to be told")
 
