@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from model.baselines.names import YARDSTICKS
-from model.command import Result, add_json_option, run_command
+from model.command import Result, add_json_option, leave, run_command
 from model.comparison.command import add_compare
 from model.config import OPAL_ONLY, TRAINING_OPTIONS, TrainingConfig
 from model.dataset import prepare
@@ -324,4 +324,4 @@ def _in_words(metrics: dict[str, float]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main)

@@ -8,9 +8,11 @@ to stderr.
 import argparse
 import json
 import logging
+import os
 import sys
+import traceback
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from model.errors import OpalError
 
@@ -72,3 +74,25 @@ def fail(message: str) -> int:
     """Print one line on stderr and return exit status 1."""
     sys.stderr.write(f"error: {message}\n")
     return 1
+
+
+def leave(main: Callable[[], int]) -> NoReturn:
+    """Run a program and end this process with its exit status.
+
+    Where ``torchrun`` started it, at once: threads of torch's process groups are taken down in no
+    order at the end of Python, and now and then abort a process whose work is done and saved
+    ("terminate called without an active exception").
+    """
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        sys.exit(main())
+    try:
+        status = main()
+    except SystemExit as ended:
+        status = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    except BaseException:
+        traceback.print_exc()
+        status = 1
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
