@@ -347,7 +347,8 @@ def test_a_restricted_search_finds_what_is_exact_whatever_the_kind(kind: str, sh
     effort = {
         "hnsw": {"efSearch": 200.0},
         "ivf-pq": {"nprobe": 24.0, "rescoring": 6.0},
-        "scann": {"leaves": 24.0, "rescoring": 3.0},
+        # It trains without a seed: some trainings need more of it than others.
+        "scann": {"leaves": 32.0, "rescoring": 5.0},
     }
     item_index.operate_at(
         effort.get(kind, {"nprobe": 24.0, **({"k_factor_rf": 6.0} if "RFlat" in kind else {})})
