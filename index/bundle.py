@@ -4,7 +4,7 @@ Nothing that does not pass is returned: checksums, shapes, then the probes, whic
 what was mapped. ``index.build`` is the writer.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,23 +67,28 @@ class Bundle:
         return self.manifest.version
 
 
-def open_bundle(path: Path, *, check: bool = True, threads: int = 1) -> Bundle:
+def open_bundle(
+    path: Path, *, check: bool = True, threads: int = 1, rest: Callable[[], None] = lambda: None
+) -> Bundle:
     """Open a bundle.
 
     Args:
         path: Its folder.
         check: Compare every file with its digest and ask the probes. Shapes are always checked.
         threads: OpenMP threads of one search.
+        rest: Called after each small part of the work; sleeping in it leaves the processor, and the
+            interpreter, to what else the process has to do.
 
     Raises:
         BundleError: It must not go live; names the file and the reason.
     """
     manifest = read_manifest(path)
-    check_files(path, manifest, digests=check)
+    check_files(path, manifest, digests=check, rest=rest)
     try:
         encoder = load_encoder(path / ENCODER_FILE)
     except InputError as error:
         raise BundleError(f"{error}; build the bundle again") from error
+    rest()
     item_index = open_index(
         path,
         kind=manifest.index.kind,
@@ -92,29 +97,50 @@ def open_bundle(path: Path, *, check: bool = True, threads: int = 1) -> Bundle:
         parameters=manifest.index.parameters,
         threads=threads,
     )
+    rest()
     bundle = Bundle(path, manifest, encoder, item_index, Catalog(path))
     _check_shapes(bundle)
     if check:
-        check_probes(bundle.encoder, item_index, open_probes(path), manifest.index.target_recall)
+        promised = manifest.index.target_recall
+        check_probes(encoder, item_index, open_probes(path), promised, rest=rest)
     return bundle
 
 
-def check_files(path: Path, manifest: Manifest, *, digests: bool = True) -> None:
+def check_files(
+    path: Path,
+    manifest: Manifest,
+    *,
+    digests: bool = True,
+    rest: Callable[[], None] = lambda: None,
+) -> None:
     """Compare the files of a bundle with its manifest.
+
+    Args:
+        path: Its folder.
+        manifest: What it says of its files.
+        digests: Compare SHA-256 too, not only sizes.
+        rest: See ``open_bundle``.
 
     Raises:
         BundleError: Names the first file that is missing or not as it was written.
     """
-    for problem in file_problems(path, manifest, digests=digests):
+    for problem in file_problems(path, manifest, digests=digests, rest=rest):
         raise BundleError(problem)
 
 
-def file_problems(path: Path, manifest: Manifest, *, digests: bool = True) -> Iterator[str]:
+def file_problems(
+    path: Path,
+    manifest: Manifest,
+    *,
+    digests: bool = True,
+    rest: Callable[[], None] = lambda: None,
+) -> Iterator[str]:
     """Yield, for each file that is not as the manifest says, what is wrong and what to do."""
     for name in (*REQUIRED_FILES, implementation_of(manifest.index.kind).file):
         if name not in manifest.files:
             yield f"{path}: the manifest does not list {name}; build it again"
     for name, expected in manifest.files.items():
+        rest()
         file = path / name
         if not file.is_file():
             yield f"{file}: is missing; build or copy the bundle again"

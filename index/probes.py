@@ -4,7 +4,7 @@ Checksums show that a bundle is as it was built; probes show that encoder, index
 program's version of both still give the answers that were right when it was built.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,6 +33,7 @@ Of vectors that hold numbers above 1, as those of any length do, it is that shar
 """
 
 _ALL_SCORED = 50_000
+_ASKED_TOGETHER = 4
 
 SCORE_TOLERANCE = 1e-5
 """An item so near to the exact cut counts as found: which of them is kept is rounding.
@@ -151,19 +152,29 @@ def _size(numbers: Floats) -> float:
     return max(1.0, float(np.abs(numbers).max()))
 
 
-def measure_recall(item_index: ItemIndex, item_vectors: Floats, probes: Probes) -> float:
+def measure_recall(
+    item_index: ItemIndex,
+    item_vectors: Floats,
+    probes: Probes,
+    *,
+    rest: Callable[[], None] = lambda: None,
+) -> float:
     """Share of the exact top 100 that an index finds, over all probes.
 
     Args:
         item_index: What to measure.
         item_vectors: Shape (n_items, d), float32.
         probes: Interests and exact answers.
+        rest: Called after every few of them.
 
     Returns:
         Recall, 0 to 1.
     """
     wishes = [Wish(interests, probes.rows.shape[1]) for interests in probes.interests]
-    answers = retrieve_together(item_index, wishes)
+    answers = []
+    for first in range(0, len(wishes), _ASKED_TOGETHER):
+        answers += retrieve_together(item_index, wishes[first : first + _ASKED_TOGETHER])
+        rest()
     hits = 0
     for answer, interests, scores in zip(answers, probes.interests, probes.scores, strict=True):
         found = item_vectors[answer.rows]
@@ -173,9 +184,21 @@ def measure_recall(item_index: ItemIndex, item_vectors: Floats, probes: Probes) 
 
 
 def check_probes(
-    encoder: UserEncoder, item_index: ItemIndex, probes: Probes, target_recall: float
+    encoder: UserEncoder,
+    item_index: ItemIndex,
+    probes: Probes,
+    target_recall: float,
+    *,
+    rest: Callable[[], None] = lambda: None,
 ) -> float:
     """Ask an opened bundle the probes.
+
+    Args:
+        encoder: What it opened.
+        item_index: The same.
+        probes: Histories, and the answers at building.
+        target_recall: What its manifest promises.
+        rest: Called after every few probes.
 
     Returns:
         The measured recall.
@@ -196,7 +219,8 @@ def check_probes(
                 f"{PROBE_FILE}: the encoder's interests for probe {probe} differ by {apart:.2g} "
                 f"from those at building (tolerance {INTEREST_TOLERANCE}); build the bundle again"
             )
-    recall = measure_recall(item_index, encoder.item_vectors, probes)
+        rest()
+    recall = measure_recall(item_index, encoder.item_vectors, probes, rest=rest)
     if recall < target_recall:
         raise BundleError(
             f"{PROBE_FILE}: the index finds {recall:.3f} of the exact answers, the manifest "

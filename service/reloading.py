@@ -1,13 +1,16 @@
 """Each worker follows CURRENT by itself and swaps bundles without missing a request.
 
-A new bundle is opened, checked and warmed up in a thread beside the live one; then one reference
-changes. A bundle that fails, or is not there (yet), is refused with the reason and the old one
-goes on serving; ``retrying`` says when it is tried again.
+A new bundle is opened, checked and warmed up in a thread beside the live one, in small parts with
+rests between them, so that requests hardly notice; then one reference changes. A bundle that
+fails, or is not there (yet), is refused with the reason and the old one goes on serving;
+``retrying`` says when it is tried again.
 """
 
 import asyncio
 import logging
 import os
+import random
+import time
 from contextlib import suppress
 from datetime import datetime
 
@@ -25,6 +28,9 @@ from service.retrying import RetryPause, Sight, stamps_of
 
 _WARM_UP_HISTORY = 20
 
+# A part of opening takes a millisecond or less of a small bundle, and there are some 80.
+_REST_SECONDS = 0.005
+
 _logger = logging.getLogger(__name__)
 
 
@@ -35,7 +41,8 @@ class BundleFollower:
         registry: Whose CURRENT to follow.
         live: Reference to change.
         metrics: Told of every swap and refusal.
-        interval: Seconds between two looks at CURRENT.
+        interval: Seconds between two looks at CURRENT, a quarter more or less: workers that look at
+            the same moment would all be slow at the same moment.
         threads: Threads of one search.
 
     Attributes:
@@ -63,7 +70,7 @@ class BundleFollower:
     async def follow(self) -> None:
         """Look at CURRENT again and again, until cancelled."""
         while True:
-            await asyncio.sleep(self._interval)
+            await asyncio.sleep(self._interval * random.uniform(0.75, 1.25))
             try:
                 await self.look()
             except BundleRefused:
@@ -210,11 +217,17 @@ class BundleFollower:
 
     def _open_warm(self, version: str) -> Bundle:
         """Open a bundle with all its checks and answer one request, so that nothing is cold."""
-        bundle = open_bundle(self._registry.bundle_path(version), threads=self._threads)
+        path = self._registry.bundle_path(version)
+        bundle = open_bundle(path, threads=self._threads, rest=self._rest)
         rows = bundle.catalog.popular[:_WARM_UP_HISTORY]
         query = Query(history=tuple(bundle.catalog.ids_of(rows)), explain=True)
         match(bundle, query, withheld=self._live.takedowns.on(bundle).items)
         return bundle
+
+    def _rest(self) -> None:
+        """Leave the processor to the requests, where there can be some."""
+        if self._live.version is not None:
+            time.sleep(_REST_SECONDS)
 
     def _sight(self, version: str) -> Sight:
         root = self._registry.path

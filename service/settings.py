@@ -42,7 +42,8 @@ class Settings(BaseSettings):
         description="Start without a live bundle and answer 503 until one is published",
     )
     reload_interval: Seconds = Field(
-        default=0.5, description="Seconds between two looks at CURRENT in each worker"
+        default=0.5,
+        description="Seconds between two looks at CURRENT in each worker, a quarter more or less",
     )
 
     takedown_interval: TakedownSeconds = Field(

@@ -42,6 +42,16 @@ def test_an_opened_bundle_answers(bundle: Bundle) -> None:
     assert repr(bundle) == f"<Bundle {bundle.version}, 300 items, flat>"
 
 
+def test_whoever_opens_a_bundle_may_rest_after_every_file_and_every_probe(
+    bundle_path: Path,
+) -> None:
+    rests: list[None] = []
+
+    bundle = open_bundle(bundle_path, rest=lambda: rests.append(None))
+
+    assert len(rests) > len(bundle.manifest.files) + len(open_probes(bundle_path).lengths)
+
+
 @pytest.mark.parametrize("name", [*REQUIRED_FILES, "index.faiss", MANIFEST_FILE])
 def test_one_flipped_bit_is_refused_by_name(name: str, copy: Path) -> None:
     content = bytearray((copy / name).read_bytes())

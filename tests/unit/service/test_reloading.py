@@ -52,6 +52,23 @@ async def test_it_goes_to_current_once(follower: BundleFollower) -> None:
     assert again == {"bundle_version": _live(follower), "previous": _live(follower)}
 
 
+async def test_it_rests_while_it_opens_a_bundle_only_if_requests_may_wait(
+    follower: BundleFollower,
+    registry_path: Path,
+    other_bundle_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rests: list[float] = []
+    monkeypatch.setattr("service.reloading.time.sleep", rests.append)
+
+    await follower.look()
+    assert not rests
+
+    Registry(registry_path).publish(other_bundle_path)
+    await follower.look()
+    assert len(rests) > 10
+
+
 async def test_a_damaged_bundle_is_refused_once_and_the_old_one_goes_on(
     follower: BundleFollower, registry_path: Path, bundle_path: Path, other_bundle_path: Path
 ) -> None:
