@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from service.metrics import Metrics
 from service.problems import DeadlinePassed, Overloaded
+from service.scheduling import be_ordinary
 
 Result = TypeVar("Result")
 
@@ -34,7 +35,9 @@ class WorkQueue:
         self._metrics = metrics
         self._overload = metrics.shed.labels("overload")
         self._pending = self._refused = 0
-        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="opal-work")
+        self._executor = ThreadPoolExecutor(
+            max_workers=1, thread_name_prefix="opal-work", initializer=be_ordinary
+        )
 
     @property
     def is_full(self) -> bool:

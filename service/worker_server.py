@@ -7,6 +7,7 @@ import uvicorn
 
 from service.accepting import Acceptor
 from service.protocol import ServiceProtocol
+from service.scheduling import interrupt_nobody
 
 # Seconds. A caller that is about to send on a kept connection gets an answer that says `close`.
 _LET_GO = 0.3
@@ -22,6 +23,7 @@ class WorkerServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start the application, then accept connections on sockets that listen."""
+        interrupt_nobody()
         await super().startup(sockets=[])
         acceptors = [
             Acceptor(

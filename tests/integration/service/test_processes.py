@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -46,6 +47,13 @@ def workers_on(service: ServiceProcess, version: str) -> float:
 def live_version(service: ServiceProcess) -> str:
     version: str = httpx.get(f"{service.url}/readyz").json()["bundle_version"]
     return version
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux's scheduling policies")
+def test_a_workers_loop_does_not_interrupt_what_computes(service: ServiceProcess) -> None:
+    policies = {os.sched_getscheduler(pid) for pid in service.worker_pids()}
+
+    assert policies == {os.SCHED_BATCH}  # what computes: tests/unit/service/test_scheduling.py
 
 
 def test_publishing_under_load_swaps_all_workers_without_a_failed_request(
