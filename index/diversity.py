@@ -1,11 +1,8 @@
-"""Re-rank candidates for variety: greedy maximal marginal relevance (Carbonell, Goldstein 1998)."""
-
-import numpy as np
+"""Re-rank candidates for variety; see ``model.marginal_relevance``."""
 
 from index.merging import Candidates
-from model.arrays import Floats, Mask, Rows
-
-_MOST_OF_COSINES = 1.001  # 1, but for rounding
+from model.arrays import Floats, Rows
+from model.marginal_relevance import choose_varied
 
 
 def diversify(
@@ -17,10 +14,6 @@ def diversify(
     quotas: Rows | None = None,
 ) -> Candidates:
     """Take n candidates one by one, each good in itself and unlike those already taken.
-
-    A candidate's worth is ``(1 - diversity) * score - diversity * s`` with s its largest cosine
-    to a candidate taken before. Scores that are no cosines, of a model whose vectors are of any
-    length, count as shares of the largest one. Of equal worth, the one ranked higher goes first.
 
     Args:
         candidates: The pool, best score first; larger than ``n``, or there is nothing to choose.
@@ -43,32 +36,12 @@ def diversify(
     if n == 0 or (diversity == 0 and quotas is None):
         return candidates.take(slice(n))
     vectors = item_vectors[candidates.rows]
-    length = np.linalg.norm(vectors, axis=1, keepdims=True)
-    vectors = vectors / np.maximum(length, np.finfo(np.float32).tiny)
-    scores = candidates.scores
-    largest = np.abs(scores).max()
-    if largest > _MOST_OF_COSINES:
-        scores = scores / largest
-    relevance = (1 - diversity) * scores
-    taken = np.zeros(n, dtype=np.int64)
-    nearest = np.zeros(len(vectors), dtype=np.float32)
-    is_left = np.ones(len(vectors), dtype=np.bool_)
-    places = None if quotas is None else quotas.copy()
-    for position in range(n):
-        is_open = is_left if places is None else _with_place(is_left, candidates, places)
-        # The first is the best score, whatever the diversity: nothing is near anything yet.
-        worth = np.where(is_open, relevance - diversity * nearest, -np.inf)
-        chosen = int(worth.argmax())
-        taken[position] = chosen
-        is_left[chosen] = False
-        if places is not None:
-            places[candidates.interests[chosen]] -= 1
-        similarity = vectors @ vectors[chosen]
-        nearest = similarity if position == 0 else np.maximum(nearest, similarity)
+    taken = choose_varied(
+        candidates.scores,
+        vectors,
+        diversity,
+        n,
+        interests=candidates.interests,
+        quotas=quotas,
+    )
     return candidates.take(taken)
-
-
-def _with_place(is_left: Mask, candidates: Candidates, places: Rows) -> Mask:
-    """Those left whose interest has a place; all that are left where none has. Shape (n,), bool."""
-    with_place = is_left & (places[candidates.interests] > 0)
-    return with_place if with_place.any() else is_left

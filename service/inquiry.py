@@ -16,7 +16,7 @@ from service.logs import request_id as logged_request_id
 from service.metrics import Tier
 from service.problems import DeadlinePassed
 from service.query import Query
-from service.serving import Computed, Found, Retriever, key_to_keep
+from service.serving import Computed, Found, Retriever, as_told, key_to_keep
 from service.work import DEADLINE_PASSED
 
 
@@ -142,11 +142,7 @@ class Inquiry:
             self._timer = None
         error = answer.exception()
         if error is None:
-            found = answer.result().found
-            if self._is_mine or found.source != "model":
-                self._tell(found, "none")
-            else:
-                self._tell(Found("cache", found.stored), "flight")
+            self._tell(*as_told(answer.result().found, by_another=not self._is_mine))
         elif isinstance(error, DeadlinePassed) and not self._is_mine:
             self.begin()  # that was the deadline of the one who started it, not ours
         elif isinstance(error, Exception):

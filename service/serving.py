@@ -171,10 +171,8 @@ class Retriever:
                     self.cache.give_up(key)
 
         shared = await self.flights.join(key, deadline=deadline)
-        if shared is not None and shared.found.source == "model":
-            return Found("cache", shared.found.stored), "flight"
-        found = (shared or await self.flights.start(key, fly)).found
-        return found, "redis" if found.source == "cache" else "none"
+        computed = shared or await self.flights.start(key, fly)
+        return as_told(computed.found, by_another=shared is not None)
 
     async def _compute_in_turn(
         self, bundle: Bundle, query: Query, deadline: float | None
@@ -184,6 +182,18 @@ class Retriever:
             return await self.batcher.run((bundle, query), deadline=deadline)
         async with self.turns:
             return await self.batcher.run((bundle, query), deadline=deadline)
+
+
+def as_told(found: Found, *, by_another: bool) -> tuple[Found, Tier]:
+    """Return what the caller of a flight is told, and what had it.
+
+    Args:
+        found: What the flight brought.
+        by_another: Another call began it.
+    """
+    if by_another and found.source == "model":
+        return Found("cache", found.stored), "flight"
+    return found, "redis" if found.source == "cache" else "none"
 
 
 def as_answer(found: Found, request_id: str) -> bytes:

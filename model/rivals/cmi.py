@@ -16,12 +16,12 @@ from model.arrays import Floats
 from model.config import TrainingConfig
 from model.cooccurrence import cluster_directions
 from model.device import mixed_precision
-from model.encoder import Stage, normalize
+from model.encoder import normalize
 from model.histories import TrainingBatch
 from model.losses import orthogonality_loss, uniformity_loss
 from model.ragged import last_states
 from model.rivals.gru4rec import gru_tensors
-from model.rivals.rival import PaddedHistories, Rival, pad
+from model.rivals.rival import PaddedHistories, Rival, RivalBatch, pad
 
 ASSIGNMENT_TEMPERATURE = 0.1
 CONTRAST_TEMPERATURE = 0.1
@@ -86,21 +86,19 @@ class Cmi(Rival):
         general = normalize(functional.relu(self.head(states)).float())
         return torch.empty_like(general).index_copy(0, order, general)
 
-    def losses(
+    def losses_of(
         self,
-        batch: TrainingBatch,
-        stage: Stage,  # noqa: ARG002
+        batch: RivalBatch,
+        drawn: TrainingBatch,  # noqa: ARG002
         config: TrainingConfig,  # noqa: ARG002
     ) -> dict[str, Tensor]:
-        """See ``TrainableEncoder.losses``; both augmentations predict, as the authors ran it."""
-        self.train()
-        on_device = self._on_device(batch)
-        whole = on_device.histories
+        """See ``Rival.losses_of``; both augmentations predict, as the authors ran it."""
+        whole = batch.histories
         contrasted = max(1, CONTRASTED_INTERESTS // self.n_interests)
         with mixed_precision(self.item_table.device):
             halves = self.encode(two_halves(whole)).float()
         first, second = self._sized(halves).chunk(2)
-        predictions = [self.best_interest_loss(on_device, half) for half in (first, second)]
+        predictions = [self.best_interest_loss(batch, half) for half in (first, second)]
         assignment = self._assignment(whole).flatten(0, 1)
         occurrences = whole.is_item.flatten().to(assignment.dtype)
         return {

@@ -15,7 +15,6 @@ from torch.nn import functional
 
 from model.config import TrainingConfig
 from model.device import mixed_precision
-from model.encoder import Stage
 from model.histories import TrainingBatch
 from model.rivals.next_item import newest
 from model.rivals.rival import PaddedHistories, Rival, RivalBatch, pad
@@ -100,21 +99,19 @@ class DssRec(Rival):
         result: Tensor = self.intention_norm(sums + bias)
         return result
 
-    def losses(
+    def losses_of(
         self,
-        batch: TrainingBatch,
-        stage: Stage,  # noqa: ARG002
+        batch: RivalBatch,
+        drawn: TrainingBatch,  # noqa: ARG002
         config: TrainingConfig,  # noqa: ARG002
     ) -> dict[str, Tensor]:
-        """See ``TrainableEncoder.losses``."""
-        self.train()
-        on_device = self._on_device(batch)
+        """See ``Rival.losses_of``."""
         told_apart = max(1, TOLD_APART // self.n_interests)
         with mixed_precision(self.item_table.device):
-            history = self.encode(on_device.histories).float()
-            ahead = futures(on_device, told_apart, self.max_len)
+            history = self.encode(batch.histories).float()
+            ahead = futures(batch, told_apart, self.max_len)
             future = self._intentions(ahead, self.future_bias).float()
-        predicted = next_only(on_device) if self.next_item_only else on_device
+        predicted = next_only(batch) if self.next_item_only else batch
         return {
             "prediction": self.best_interest_loss(predicted, self._sized(history)),
             "sequence": sequence_loss(history[:told_apart], future),

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from model.config import TrainingConfig
 from model.device import mixed_precision
-from model.encoder import Stage
 from model.histories import TrainingBatch
 from model.rivals.rival import PaddedHistories, Rival, RivalBatch
 
@@ -44,20 +43,18 @@ class NextItemRival(Rival):
         """See ``Rival.encode``. Shape (batch, 1, d)."""
         return newest(self.states(histories), histories.is_item).unsqueeze(1)
 
-    def losses(
+    def losses_of(
         self,
-        batch: TrainingBatch,
-        stage: Stage,  # noqa: ARG002
+        batch: RivalBatch,
+        drawn: TrainingBatch,
         config: TrainingConfig,  # noqa: ARG002
     ) -> dict[str, Tensor]:
-        """See ``TrainableEncoder.losses``."""
-        self.train()
-        on_device = self._on_device(batch)
-        states = self._sized_states(on_device.histories)
-        interests = newest(states, on_device.histories.is_item).unsqueeze(1)
+        """See ``Rival.losses_of``."""
+        states = self._sized_states(batch.histories)
+        interests = newest(states, batch.histories.is_item).unsqueeze(1)
         return {
-            "prediction": self.prediction_loss(on_device, interests),
-            "next_item": self._next_item_loss(states, on_device, batch),
+            "prediction": self.prediction_loss(batch, interests),
+            "next_item": self._next_item_loss(states, batch, drawn),
         }
 
     def _sized_states(self, histories: PaddedHistories) -> Tensor:

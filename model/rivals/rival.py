@@ -170,11 +170,25 @@ class Rival(TrainableEncoder):
     ) -> dict[str, Tensor]:
         """See ``TrainableEncoder.losses``; with dropout."""
         self.train()
-        on_device = self._on_device(batch)
+        return self.losses_of(self._on_device(batch), batch, config)
+
+    def losses_of(
+        self,
+        batch: RivalBatch,
+        drawn: TrainingBatch,  # noqa: ARG002
+        config: TrainingConfig,
+    ) -> dict[str, Tensor]:
+        """Return all that the model learns by, weighted, by name.
+
+        Args:
+            batch: The batch.
+            drawn: The same as it was drawn, with the rows of its items.
+            config: How training is set.
+        """
         with mixed_precision(self.item_table.device):
-            interests = self._sized(self.encode(on_device.histories).float())
-        prediction = self.prediction_loss(on_device, interests)
-        return {"prediction": prediction, **self.own_losses(on_device, interests, config)}
+            interests = self._sized(self.encode(batch.histories).float())
+        prediction = self.prediction_loss(batch, interests)
+        return {"prediction": prediction, **self.own_losses(batch, interests, config)}
 
     def prediction_loss(self, batch: RivalBatch, interests: Tensor) -> Tensor:
         """−log softmax of each positive, by the interest that fits it best.

@@ -7,10 +7,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from model.config import TrainingConfig
-from model.encoder import Stage
 from model.histories import TrainingBatch
 from model.rivals.next_item import NextItemRival
-from model.rivals.rival import PaddedHistories
+from model.rivals.rival import PaddedHistories, RivalBatch
 from model.rivals.transformer import CausalTransformer
 
 N_BLOCKS = 2
@@ -52,15 +51,15 @@ class SasRec(NextItemRival):
         states: Tensor = self.transformer(histories)
         return states
 
-    def losses(
-        self, batch: TrainingBatch, stage: Stage, config: TrainingConfig
+    def losses_of(
+        self, batch: RivalBatch, drawn: TrainingBatch, config: TrainingConfig
     ) -> dict[str, Tensor]:
-        """See ``TrainableEncoder.losses``."""
+        """See ``Rival.losses_of``."""
         if self.binary:
-            return {"next_item": self.binary_loss(batch)}
-        return super().losses(batch, stage, config)
+            return {"next_item": self._binary_loss(batch, drawn)}
+        return super().losses_of(batch, drawn, config)
 
-    def binary_loss(self, batch: TrainingBatch) -> Tensor:
+    def _binary_loss(self, batch: RivalBatch, drawn: TrainingBatch) -> Tensor:
         """−log σ(s · e_next) − log(1 − σ(s · e_negative)) at every position (eq. 7).
 
         After the newest interaction the next item is the user's first positive. Negatives are
@@ -69,23 +68,21 @@ class SasRec(NextItemRival):
         Returns:
             The mean over the positions, a scalar.
         """
-        self.train()
-        on_device = self._on_device(batch)
         device = self.item_table.device
-        states = self._sized_states(on_device.histories) / self.score_temperature
+        states = self._sized_states(batch.histories) / self.score_temperature
 
-        items = torch.from_numpy(batch.items).to(device)
-        lengths = torch.from_numpy(batch.lengths).to(device)
-        history = items[torch.from_numpy(batch.histories).to(device)]
-        positives = items[torch.from_numpy(batch.positives).to(device)]
-        of_user = torch.bincount(on_device.owners, minlength=len(lengths))
+        items = torch.from_numpy(drawn.items).to(device)
+        lengths = torch.from_numpy(drawn.lengths).to(device)
+        history = items[torch.from_numpy(drawn.histories).to(device)]
+        positives = items[torch.from_numpy(drawn.positives).to(device)]
+        of_user = torch.bincount(batch.owners, minlength=len(lengths))
         next_items = history.roll(-1)
         next_items[lengths.cumsum(0) - 1] = positives[of_user.cumsum(0) - of_user]
 
         n_items = len(self.item_table)
         negatives = torch.randint(n_items, history.shape, device=device)
         readers = torch.repeat_interleave(lengths)
-        own = torch.cat((readers * n_items + history, on_device.owners * n_items + positives))
+        own = torch.cat((readers * n_items + history, batch.owners * n_items + positives))
         counts = torch.isin(readers * n_items + negatives, own, invert=True)
         next_scores = (states * self.embed(next_items)).sum(-1)
         negative_scores = (states * self.embed(negatives)).sum(-1)
