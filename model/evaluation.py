@@ -136,7 +136,7 @@ def evaluate_users(
         users = slice(begin, begin + block)
         best = best_items(score(histories[users]), histories[users], depth)
         best_kept[users, :depth] = best[:, :kept]
-        blocks.append(_measure(_is_target(best, targets[users], n_items), targets[users]))
+        blocks.append(measure_best(best, targets[users], n_items))
     names = blocks[0] if blocks else ()
     values = {name: np.concatenate([each[name] for each in blocks]) for name in names}
     return UserMetrics(values, best_kept)
@@ -167,6 +167,22 @@ def best_items(scores: Tensor, histories: Sequence[Rows], depth: int) -> Rows:
     top = scores.topk(depth, dim=1)
     rows: Rows = torch.where(top.values == -torch.inf, -1, top.indices).cpu().numpy()
     return rows
+
+
+def measure_best(
+    best: Rows, targets: Sequence[Rows], n_items: int
+) -> dict[str, NDArray[np.float64]]:
+    """Return the metrics of each user's best items; those of K larger than ``depth`` lack some.
+
+    Args:
+        best: Item rows, best first; −1 for none. Shape (batch, depth), int64.
+        targets: Each user's distinct target rows; never empty.
+        n_items: Items in the catalog.
+
+    Returns:
+        By name (see ``evaluate_scores``); fractions. Each of shape (batch,), float64.
+    """
+    return _measure(_is_target(best, targets, n_items), targets)
 
 
 def _is_target(best: Rows, targets: Sequence[Rows], n_items: int) -> Mask:

@@ -30,6 +30,14 @@ RECONSTRUCTION = (
     "Octopus is reconstructed from summaries: its paper's text could not be read, and what stands "
     "here says little of the published model."
 )
+VARIED = (
+    "lists of 50 are chosen from the 650 best items for more and more variety, as the service does "
+    "for a diversity of 0.1, 0.2, 0.3 and 0.4 (maximal marginal relevance); 2,000 users at most."
+)
+EQUAL_RECALL = (
+    "Each model's lists as they are, beside OPAL's with as much variety as leaves it the same "
+    "Recall@50 (between two measured points: on a straight line)."
+)
 ARROWS = "Arrows say which way is better."
 
 DISTANCES = (

@@ -88,12 +88,14 @@ def draw_study(name: str, panels: Sequence[Panel]) -> str:
 
 @mpl.rc_context(_SETTINGS)
 def draw_trade_off(name: str, panels: Sequence[Panel]) -> str:
-    """Draw a point for each model; x is Recall@50."""
+    """Draw a point for each model; a line from it leads to its other points. x is Recall@50."""
     canvas, axes = _canvas(len(panels), width=4.6)
     for panel, plot in zip(panels, axes, strict=True):
         for model, line in panel.lines.items():
-            for x, y in line.items():
-                plot.plot([x], [y.mean], **{**_look(model), "linestyle": "", "markersize": 9})
+            look = _look(model)
+            x, y = list(line), [each.mean for each in line.values()]
+            plot.plot(x[:1], y[:1], **{**look, "linestyle": "", "markersize": 9})
+            plot.plot(x, y, **{**look, "label": None, "markersize": 3})
         plot.set_xlabel("Recall@50 (fraction)")
         plot.set_ylabel(panel.label)
     _legend(canvas, axes[0])

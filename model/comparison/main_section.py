@@ -7,15 +7,18 @@ from typing import Any
 from model.comparison.captions import (
     ARROWS,
     DISTANCES,
+    EQUAL_RECALL,
     INTERVALS,
     MEASURES,
     PROTOCOL,
     RECONSTRUCTION,
+    VARIED,
     say_tiny_catalog,
 )
 from model.comparison.captions import COST as COST_CAPTION
 from model.comparison.cell import RUN_FOLDER
 from model.comparison.document import Figure, Section, Table
+from model.comparison.equal_recall import RECALL, table_at_equal_recall
 from model.comparison.figures import (
     Panel,
     draw_curves,
@@ -98,26 +101,32 @@ class MainSection:
             words.append(RECONSTRUCTION)
         return " ".join(words)
 
-    def _trade_off(self) -> Iterator[Figure]:
+    def _trade_off(self) -> Iterator[Table | Figure]:
         panels = [
             Panel(
                 label,
                 {
-                    result.model: {result.values["recall@50"].mean: result.values[name]}
+                    result.model: {point[RECALL].mean: point[name] for point in result.varied}
                     for result in self.results
-                    if name in result.values and "recall@50" in result.values
+                    if result.varied and name in result.varied[0]
                 },
             )
             for name, label in known_distances(self.results)
         ]
-        if not panels:  # nobody to measure
+        if not any(panel.lines for panel in panels):  # nobody to measure
             return
         yield Figure(
             "Diversity against Recall@50",
-            f"{self._of_data} A point is a model, averaged over seeds. Right: more hits; up: more "
-            "diverse lists of 50. What is both further right and further up is better.",
+            f"{self._of_data} A large point is a model as it is, averaged over seeds; along its "
+            f"line, {VARIED} Right: more hits; up: more diverse lists of 50. What is both further "
+            "right and further up is better.",
             draw_trade_off(figure_name("trade-off", self.title), panels),
         )
+        caption = (
+            f"{self._of_data} {EQUAL_RECALL} Of OPAL, {VARIED} Strong: OPAL's are more diverse "
+            "where it is as right."
+        )
+        yield from table_at_equal_recall(caption, self.results)
 
     def _curves(self) -> Iterator[Figure]:
         curves = {

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from model.arrays import Floats
 from model.baselines.measuring import score_by_baseline
 from model.checkpoint import load_checkpoint
 from model.comparison.array_files import write_arrays
@@ -24,6 +25,7 @@ from model.comparison.diversity import CUTOFFS, measure_lists
 from model.comparison.interests import measure_interests
 from model.comparison.reference import Reference
 from model.comparison.variants import MAIN
+from model.comparison.varied_lists import measure_varied_lists
 from model.dataset import Dataset
 from model.encoder import Stage
 from model.evaluation import Score, UserMetrics, evaluate_users, score_by_encoder
@@ -36,8 +38,9 @@ from model.run import CHECKPOINTS, Run, git_revision, read_run
 from model.tensor_files import map_tensors
 from model.yardstick_run import remake_baseline
 
-INTEREST_USERS = 2_000
-"""Users whose interests are looked at, the same ones for all models."""
+SOME_USERS = 2_000
+"""Users whose interests are looked at and whose lists are chosen for variety, the same ones for all
+models."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +64,14 @@ class _Measurer:
         of_lists = measure_lists(found.best, self.reference) if test.histories else {}
         return found, {**found.average(), **of_lists}
 
+    def vary(self, score: Score, item_vectors: Floats | None) -> list[dict[str, float]]:
+        """Return what is measured of lists that are chosen for variety."""
+        users = self.dataset.test.sample(SOME_USERS)
+        return measure_varied_lists(score, item_vectors, users, self.reference)
+
     def look_into(self, encoder: UserEncoder) -> dict[str, Any]:
         """Return what is measured of an encoder besides its lists."""
-        users = self.dataset.test.sample(INTEREST_USERS)
+        users = self.dataset.test.sample(SOME_USERS)
         found = measure_interests(encoder, users.histories)
         return {
             "k": encoder.n_interests,
@@ -98,15 +106,22 @@ def measure_cell(cell: Cell, dataset: Dataset, reference: Reference) -> None:
     }
     if cell.config is None:
         baseline = remake_baseline(run, dataset)
-        found, test = measurer.measure(score_by_baseline(baseline))
-        measures |= {"hyper_parameters": baseline.hyper_parameters, "test": test}
+        score = score_by_baseline(baseline)
+        found, test = measurer.measure(score)
+        measures |= {
+            "hyper_parameters": baseline.hyper_parameters,
+            "test": test,
+            "varied": measurer.vary(score, None),
+        }
     else:
         encoder = load_encoder(run.encoder_path)
-        found, test = measurer.measure(score_by_encoder(encoder))
+        score = score_by_encoder(encoder)
+        found, test = measurer.measure(score)
         chosen = {"test": test, **measurer.look_into(encoder)}
         measures |= {
             "stage": run.manifest["stage"],
             **chosen,
+            "varied": measurer.vary(score, encoder.item_vectors),
             "parameters": _count_parameters(run),
             "curve": run.manifest["curve"],
             "stages": dict(_measure_stages(cell, run, measurer, chosen)),
@@ -166,6 +181,8 @@ def _without_nan(value: Any) -> Any:
     """Replace NaN, which JSON does not have, by None."""
     if isinstance(value, dict):
         return {name: _without_nan(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(each) for each in value]
     if isinstance(value, float) and math.isnan(value):
         return None
     return value

@@ -63,6 +63,12 @@ class Result:
         return name if variant.name == MAIN.name else f"{name}, {variant.label}"
 
     @property
+    def varied(self) -> list[Mapping[str, Spread]]:
+        """Measures over seeds of lists chosen for more and more variety (``varied_lists``)."""
+        by_seed = [measures.get("varied", []) for measures in self.measures]
+        return [_spreads([_known(each) for each in seeds]) for seeds in zip(*by_seed, strict=True)]
+
+    @property
     def seeds(self) -> list[int]:
         """Seeds that are finished."""
         return [cell.seed for cell in self.cells]
@@ -241,6 +247,10 @@ def _flat(measures: Mapping[str, Any]) -> dict[str, float]:
         **{name: measures.get(name) for name in ("parameters", "k", "max_len")},
         "valid_recall@50": measures.get("valid", {}).get("recall@50"),
     }
+    return _known(numbers)
+
+
+def _known(numbers: Mapping[str, Any]) -> dict[str, float]:
     return {
         name: value
         for name, value in numbers.items()

@@ -138,6 +138,7 @@ def check_report(out: Path) -> None:
         "OPAL against each",
         "Diversity, breadth, popularity",
         "Diversity against Recall@50",
+        "Diversity at equal recall",
         "Cost",
         "Training curves",
         "Share of interactions per interest",

@@ -86,6 +86,45 @@ def test_means_and_deviations_are_over_seeds(plan: Plan) -> None:
     assert results["opal"].user_means("recall@50").mean() == pytest.approx(0.3, abs=1e-6)
 
 
+def varied(*points: tuple[float, float, float | None]) -> list[dict[str, float | None]]:
+    names = ("diversity", "recall@50", "ild_cooccurrence@50")
+    return [dict(zip(names, point, strict=True)) for point in points]
+
+
+def test_lists_chosen_for_variety_are_compared_at_equal_recall(plan: Plan) -> None:
+    of_opal = varied((0.0, 0.30, 0.5), (0.1, 0.26, 0.7))
+    for cell in plan.cells:
+        if cell.model == "opal":
+            finish(cell, 0.3, varied=of_opal)
+        elif cell.model == "mind":
+            finish(cell, 0.28, varied=varied((0.0, 0.28, 0.55), (0.1, 0.2, 0.9)))
+        elif cell.model == "sasrec":
+            finish(cell, 0.28, varied=varied((0.0, 0.28, 0.65)))
+        elif cell.model == "pop":
+            finish(cell, 0.1, varied=varied((0.0, 0.32, None)))
+        elif cell.model == "octopus":
+            finish(cell, 0.2)  # nothing is known of it
+
+    section = Summary(plan).report().sections[1]
+    (table,) = [part for part in section.parts if part.title == "Diversity at equal recall"]
+
+    assert isinstance(table, Table)
+    assert table.header == [
+        "model",
+        "its Recall@50",
+        "OPAL's diversity there",
+        "ILD@50, co-occurrence: its",
+        "OPAL's there ↑",
+    ]
+    rows = {row[0].text: row[1:] for row in table.rows}
+    assert {name: [value.text for value in row] for name, row in rows.items()} == {
+        "mind": ["0.2800", "0.05", "0.5500", "0.6000"],
+        "sasrec": ["0.2800", "0.05", "0.6500", "0.6000"],
+        "pop": ["0.3200", "has less recall", "–", "–"],
+    }
+    assert [rows[name][3].strong for name in ("mind", "sasrec")] == [True, False]
+
+
 def test_opal_is_compared_user_by_user(plan: Plan) -> None:
     finish_all(plan, opal=0.3, mind=0.29, comirec_sa=0.2, sasrec=0.32, pop=0.1)
 
