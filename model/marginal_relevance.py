@@ -6,6 +6,14 @@ from model.arrays import Floats, Mask, Rows
 
 _MOST_OF_COSINES = 1.001  # 1, but for rounding
 
+_POOL_FACTOR = 3
+_POOL_MORE = 500
+
+
+def pool_size(n: int) -> int:
+    """Return how many of the best items n varied ones are chosen from."""
+    return min(_POOL_FACTOR * n, n + _POOL_MORE)
+
 
 def choose_varied(
     scores: Floats,

@@ -17,16 +17,13 @@ from index.retrieval import Wish, retrieve_together, similar_items
 from index.withheld import Withheld
 from model.arrays import Floats, Mask, Rows
 from model.inference.encoder import Interests
+from model.marginal_relevance import pool_size
 from service.answers import InterestsAnswer, InterestVector, SimilarAnswer, SimilarItem
 from service.explaining import DECIMALS, Explainer, item_fields
 from service.query import Query
 from service.rendering import by_weight, render_answer, render_candidates, render_interests
 
 Stage = Callable[[str], AbstractContextManager[None]]
-
-# With diversity, candidates are chosen among so many more than are wanted.
-_POOL_FACTOR = 3
-_POOL_MORE = 500
 
 
 class Match(NamedTuple):
@@ -233,7 +230,7 @@ def _pool_size(query: Query) -> int:
     """How many candidates to retrieve, so that re-ranking has something to choose from."""
     if query.diversity == 0:
         return query.top_k
-    return min(_POOL_FACTOR * query.top_k, query.top_k + _POOL_MORE)
+    return pool_size(query.top_k)
 
 
 def _allowed_rows(bundle: Bundle, query: Query) -> Mask | None:

@@ -23,8 +23,9 @@ class WorkerServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start the application, then accept connections on sockets that listen."""
-        interrupt_nobody()
         await super().startup(sockets=[])
+        # Only now: what BLAS and the like started for the first bundle is to stay as it is.
+        interrupt_nobody()
         acceptors = [
             Acceptor(
                 each,

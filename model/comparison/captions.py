@@ -31,12 +31,14 @@ RECONSTRUCTION = (
     "here says little of the published model."
 )
 VARIED = (
-    "lists of 50 are chosen from the 650 best items for more and more variety, as the service does "
-    "for a diversity of 0.1, 0.2, 0.3 and 0.4 (maximal marginal relevance); 2,000 users at most."
+    "lists of 50 are chosen from the 150 best items for more and more variety, as the service does "
+    "for a diversity of 0.1, 0.2, … 0.6 (maximal marginal relevance); 2,000 users at most."
 )
 EQUAL_RECALL = (
-    "Each model's lists as they are, beside OPAL's with as much variety as leaves it the same "
-    "Recall@50 (between two measured points: on a straight line)."
+    "OPAL's lists and another model's, both chosen for as much variety as leaves them the same "
+    "Recall@50: first that of the one of them that is less right as it is, then nine tenths of it. "
+    "Between two measured points on a straight line; a line that ends before counts with its end. "
+    "Without intervals: what differs little is level."
 )
 ARROWS = "Arrows say which way is better."
 

@@ -1,33 +1,43 @@
-"""Who is more varied where both are as right: OPAL, chosen for variety, at each rival's recall."""
+"""Who is more varied where both are as right: OPAL and each other model, chosen for variety."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
 from model.comparison.captions import DISTANCES
 from model.comparison.document import Table, Value
-from model.comparison.results import Result, Spread, display_name
+from model.comparison.results import Result, Spread, common_seeds, display_name
 from model.comparison.varied_lists import LENGTH
 from model.model_names import OPAL
 
 RECALL = f"recall@{LENGTH}"
 DIVERSITY = "diversity"
 
+SHARES = (1.0, 0.9)
+"""Of the recall that the less right of two models has as it is: what is left to both."""
+
 Point = Mapping[str, Spread]
 
 
-def at_recall(points: Sequence[Point], recall: float) -> dict[str, float] | None:
-    """Return what a model's lists are at a recall, with as much variety as that allows.
+def path_of(result: Result, name: str) -> list[tuple[float, float]]:
+    """Return Recall@50 and a measure for more and more variety, where both are known."""
+    return [
+        (point[RECALL].mean, point[name].mean)
+        for point in result.varied
+        if RECALL in point and name in point
+    ]
+
+
+def at_recall(points: Sequence[Point], recall: float) -> dict[str, float]:
+    """Return what a model's lists are with as much variety as leaves it a recall.
 
     Args:
-        points: Of the model, from no variety to the most.
+        points: Of the model, from no variety to the most; the first one reaches the recall.
         recall: Recall@50 that is left.
 
     Returns:
-        The means at that recall: those of the last point that reaches it, or between that one and
-        the next, on a straight line. None where no point reaches it.
+        The means at the last point that reaches it, or at that recall between this one and the
+        next, on a straight line.
     """
     reached = [number for number, point in enumerate(points) if point[RECALL].mean >= recall]
-    if not reached:
-        return None
     last = points[reached[-1]]
     means = {name: spread.mean for name, spread in last.items()}
     if reached[-1] + 1 == len(points):
@@ -42,36 +52,54 @@ def at_recall(points: Sequence[Point], recall: float) -> dict[str, float] | None
 
 
 def table_at_equal_recall(caption: str, results: Sequence[Result]) -> Iterator[Table]:
-    """Lay out OPAL's lists at the recall of every other model's as they are.
+    """Lay out OPAL's lists and every other model's at the same recall, over the same seeds.
 
     Args:
         caption: Of the table.
-        results: Of all models; without OPAL, or of an earlier program, there is no table.
+        results: Of all models; without OPAL or without another one there is no table.
     """
-    ours = next((result for result in results if result.model == OPAL and result.varied), None)
-    rivals = [result for result in results if result.model != OPAL and result.varied]
-    if ours is None or not rivals:
+    ours = next((result for result in results if result.model == OPAL), None)
+    if ours is None:
         return
-    distances = [each for each in DISTANCES if each[0] in ours.varied[0]]
-    header = ["model", f"its Recall@{LENGTH}", "OPAL's diversity there"]
+    distances = [
+        (name, label) for name, label in DISTANCES if any(path_of(each, name) for each in results)
+    ]
+    rows = [
+        row
+        for rival in results
+        if rival.model != OPAL and (seeds := common_seeds(ours, rival))
+        for row in _rows(ours.of_seeds(seeds), rival.of_seeds(seeds), distances)
+    ]
+    if not rows:
+        return
+    header = ["model", f"Recall@{LENGTH}", "diversity: OPAL's", "its"]
     for _, label in distances:
-        short = label.partition(" (")[0]
-        header += [f"{short}: its", "OPAL's there ↑"]
-    rows = []
-    for rival in rivals:
-        as_it_is = rival.varied[0]
-        there = at_recall(ours.varied, as_it_is[RECALL].mean)
-        row = [Value(display_name(rival.model)), _number(as_it_is[RECALL].mean)]
-        row.append(_number(there[DIVERSITY], 2) if there else Value("has less recall"))
-        for name, _ in distances:
-            its = as_it_is[name].mean if name in as_it_is else None
-            own = there[name] if there else None
-            row.append(_number(its))
-            row.append(_number(own, strong=own is not None and its is not None and own > its))
-        rows.append(row)
+        header += [f"{label.partition(' (')[0]}: OPAL's ↑", "its ↑"]
     yield Table("Diversity at equal recall", caption, header, rows)
 
 
-def _number(value: float | None, digits: int = 4, *, strong: bool = False) -> Value:
+def _rows(
+    ours: Result, rival: Result, distances: Sequence[tuple[str, str]]
+) -> Iterator[list[Value]]:
+    if not ours.varied or not rival.varied:  # nobody to measure
+        return
+    less = min(ours.varied[0][RECALL].mean, rival.varied[0][RECALL].mean)
+    for share in SHARES:
+        own, its = at_recall(ours.varied, share * less), at_recall(rival.varied, share * less)
+        row = [Value(display_name(rival.model)), _number(share * less)]
+        row += [_number(own[DIVERSITY], digits=2), _number(its[DIVERSITY], digits=2)]
+        for name, _ in distances:
+            row += _pair(own.get(name), its.get(name))
+        yield row
+
+
+def _pair(own: float | None, its: float | None) -> list[Value]:
+    """Return two numbers, of which the larger stands out."""
+    if own is None or its is None:
+        return [_number(own), _number(its)]
+    return [_number(own, strong=own > its), _number(its, strong=its > own)]
+
+
+def _number(value: float | None, *, digits: int = 4, strong: bool = False) -> Value:
     text = "–" if value is None else f"{value:.{digits}f}"
     return Value(text, strong=strong, is_number=True)

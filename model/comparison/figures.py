@@ -86,14 +86,26 @@ def draw_study(name: str, panels: Sequence[Panel]) -> str:
     return _svg(canvas, name)
 
 
+class Paths(NamedTuple):
+    """Points of models, joined.
+
+    Attributes:
+        label: Of the upright axis.
+        points: By model: Recall@50 and what was measured there, from the model as it is on.
+    """
+
+    label: str
+    points: Mapping[str, Sequence[tuple[float, float]]]
+
+
 @mpl.rc_context(_SETTINGS)
-def draw_trade_off(name: str, panels: Sequence[Panel]) -> str:
+def draw_trade_off(name: str, panels: Sequence[Paths]) -> str:
     """Draw a point for each model; a line from it leads to its other points. x is Recall@50."""
-    canvas, axes = _canvas(len(panels), width=4.6)
+    canvas, axes = _canvas(len(panels), width=5.2, height=4.6)
     for panel, plot in zip(panels, axes, strict=True):
-        for model, line in panel.lines.items():
+        for model, points in panel.points.items():
             look = _look(model)
-            x, y = list(line), [each.mean for each in line.values()]
+            x, y = zip(*points, strict=True)
             plot.plot(x[:1], y[:1], **{**look, "linestyle": "", "markersize": 9})
             plot.plot(x, y, **{**look, "label": None, "markersize": 3})
         plot.set_xlabel("Recall@50 (fraction)")

@@ -18,9 +18,9 @@ from model.comparison.captions import (
 from model.comparison.captions import COST as COST_CAPTION
 from model.comparison.cell import RUN_FOLDER
 from model.comparison.document import Figure, Section, Table
-from model.comparison.equal_recall import RECALL, table_at_equal_recall
+from model.comparison.equal_recall import path_of, table_at_equal_recall
 from model.comparison.figures import (
-    Panel,
+    Paths,
     draw_curves,
     draw_map,
     draw_shares,
@@ -103,17 +103,17 @@ class MainSection:
 
     def _trade_off(self) -> Iterator[Table | Figure]:
         panels = [
-            Panel(
+            Paths(
                 label,
                 {
-                    result.model: {point[RECALL].mean: point[name] for point in result.varied}
+                    result.model: points
                     for result in self.results
-                    if result.varied and name in result.varied[0]
+                    if (points := path_of(result, name))
                 },
             )
             for name, label in known_distances(self.results)
         ]
-        if not any(panel.lines for panel in panels):  # nobody to measure
+        if not any(panel.points for panel in panels):  # nobody to measure
             return
         yield Figure(
             "Diversity against Recall@50",
@@ -123,8 +123,7 @@ class MainSection:
             draw_trade_off(figure_name("trade-off", self.title), panels),
         )
         caption = (
-            f"{self._of_data} {EQUAL_RECALL} Of OPAL, {VARIED} Strong: OPAL's are more diverse "
-            "where it is as right."
+            f"{self._of_data} {EQUAL_RECALL} As above, {VARIED} The more diverse one stands out."
         )
         yield from table_at_equal_recall(caption, self.results)
 

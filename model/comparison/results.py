@@ -137,7 +137,7 @@ def compare_with_rivals(results: Sequence[Result]) -> list[Against]:
         return []
     pairs = []
     for rival in results:
-        seeds = _common_seeds(ours, rival)
+        seeds = common_seeds(ours, rival)
         if rival.model != OPAL and seeds:
             pairs.append((ours.of_seeds(seeds), rival.of_seeds(seeds)))
     differences = [
@@ -153,8 +153,9 @@ def compare_with_rivals(results: Sequence[Result]) -> list[Against]:
     ]
 
 
-def _common_seeds(ours: Result, rival: Result) -> list[int]:
-    if rival.line.recipe is None:  # a yardstick draws nothing
+def common_seeds(ours: Result, rival: Result) -> list[int]:
+    """Return the seeds that both have; a yardstick has one result for all."""
+    if rival.line.recipe is None:
         return ours.seeds
     return [seed for seed in ours.seeds if seed in rival.seeds]
 

@@ -14,14 +14,11 @@ from model.comparison.diversity import CUTOFFS, Lists, measure_lists
 from model.comparison.reference import Reference
 from model.dataset import Sequences
 from model.evaluation import Score, best_items, measure_best
-from model.marginal_relevance import choose_varied
+from model.marginal_relevance import choose_varied, pool_size
 
 LENGTH = max(CUTOFFS)
-DIVERSITIES = (0.0, 0.1, 0.2, 0.3, 0.4)
+DIVERSITIES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
 """As in a request to the service."""
-POOL = 3 * LENGTH + 500
-"""Best items that a list is chosen from: as many as the service takes for it."""
-
 _BLOCK = 256
 
 
@@ -76,7 +73,7 @@ def _lists(
     for begin in range(0, len(histories), _BLOCK):
         block = histories[begin : begin + _BLOCK]
         scores = score(block)
-        pools = best_items(scores, block, min(POOL, n_items))
+        pools = best_items(scores, block, min(pool_size(LENGTH), n_items))
         for user, row in enumerate(pools):
             pool = row[row >= 0]
             of_pool = scores[user].cpu().numpy()[pool]

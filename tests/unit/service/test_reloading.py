@@ -219,3 +219,22 @@ async def _until_live(service: InProcess, version: str) -> None:
     async with asyncio.timeout(5):
         while service.state["live"].version != version:
             await asyncio.sleep(0.01)
+
+
+async def test_workers_do_not_all_look_at_the_same_moments(
+    follower: BundleFollower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    naps: list[float] = []
+
+    async def nap(seconds: float) -> None:
+        naps.append(seconds)
+        if len(naps) == 20:
+            raise asyncio.CancelledError
+
+    monkeypatch.setattr("service.reloading.asyncio.sleep", nap)
+
+    with pytest.raises(asyncio.CancelledError):
+        await follower.follow()
+
+    assert len(set(naps)) > 10
+    assert 0.0075 <= min(naps) <= max(naps) <= 0.0125

@@ -1,4 +1,5 @@
 import os
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
@@ -43,15 +44,18 @@ async def test_what_computes_is_ordinary_whoever_made_the_queue() -> None:
         queue.close()
 
 
-def test_a_policy_that_somebody_chose_stays() -> None:
-    def policy() -> int:
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-        interrupt_nobody()
-        be_ordinary()
-        return _policy()
-
-    with ThreadPoolExecutor(1) as thread:
-        assert thread.submit(policy).result() == os.SCHED_IDLE
+@pytest.mark.parametrize("policy", ["SCHED_IDLE", "SCHED_BATCH"])
+def test_a_policy_that_somebody_chose_stays(policy: str) -> None:
+    """In a process of its own, of which nothing was changed yet."""
+    code = (
+        "import os\n"
+        "from service.scheduling import be_ordinary, interrupt_nobody\n"
+        f"os.sched_setscheduler(0, os.{policy}, os.sched_param(0))\n"
+        "interrupt_nobody()\n"
+        "be_ordinary()\n"
+        f"assert os.sched_getscheduler(0) == os.{policy}\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_where_the_system_forbids_it_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,6 +29,7 @@ def test_it_is_the_most_variety_that_leaves_the_recall() -> None:
     )
 
 
-def test_a_recall_that_it_never_has_is_not_compared() -> None:
-    assert at_recall(POINTS, 0.32) is None
-    assert at_recall([], 0.1) is None
+def test_what_is_not_known_at_both_points_is_left_out() -> None:
+    unknown = {name: value for name, value in POINTS[2].items() if name != "ild_cooccurrence@50"}
+
+    assert set(at_recall([*POINTS[:2], unknown], 0.255)) == {"diversity", "recall@50"}

@@ -8,6 +8,7 @@ import pytest
 
 from model.comparison.figures import (
     Panel,
+    Paths,
     draw_curves,
     draw_map,
     draw_shares,
@@ -23,6 +24,7 @@ LINES: dict[str, dict[float, Spread]] = {
     "opal": {1: Spread(0.1, 0.01), 4: Spread(0.2, None)},
     "comirec-sa": {1: Spread(0.2, 0.01), 4: Spread(0.15, 0.02)},
 }
+PATHS = {"opal": [(0.2, 0.5), (0.2, 0.6), (0.1, 0.7)], "comirec-sa": [(0.15, 0.6)]}
 PLACES = np.random.default_rng(0).normal(size=(30, 2))
 MARKUP = 'id="z url(#z'
 GROUPS = Grouping(
@@ -35,7 +37,7 @@ def all_figures(name: str) -> dict[str, str]:
     curves = {model: [(50, 0.1), (100, 0.2)] for model in TRAINABLE_MODELS}
     return {
         "study": draw_study(name, panels),
-        "trade-off": draw_trade_off(name, panels),
+        "trade-off": draw_trade_off(name, [Paths(panel.label, PATHS) for panel in panels[1:]]),
         "curves": draw_curves(name, curves),
         "shares": draw_shares(name, {"opal": [0.5, 0.3, 0.2], "mind": [0.98, 0.01, 0.01]}),
         "map": draw_map(name, PLACES, {"by category": GROUPS}),

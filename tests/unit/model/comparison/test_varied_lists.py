@@ -11,7 +11,7 @@ from torch import Tensor
 from model.arrays import Floats, Rows
 from model.comparison.diversity import measure_lists
 from model.comparison.reference import Reference
-from model.comparison.varied_lists import DIVERSITIES, POOL, measure_varied_lists
+from model.comparison.varied_lists import DIVERSITIES, measure_varied_lists
 from model.dataset import Sequences
 
 N_ITEMS = 900
@@ -49,7 +49,7 @@ def list_of(history: Rows, diversity: float) -> list[int]:
     """Maximal marginal relevance, one item after the other."""
     scores = TASTES[history[0]] @ VECTORS.T
     scores[history] = -np.inf
-    pool = np.argsort(-scores)[:POOL].tolist()
+    pool = np.argsort(-scores)[:150].tolist()
     taken: list[int] = []
     while len(taken) < 50:
         worth = {
