@@ -57,7 +57,7 @@ def test_a_manifest_that_cannot_be_read_is_the_problem(registry: Registry) -> No
 def test_what_only_opening_shows_is_found_and_placed(
     bundle_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise BundleError("probe.safetensors: recall; build it again")
 
     monkeypatch.setattr("index.bundle.check_probes", refuse)
