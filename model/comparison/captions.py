@@ -1,5 +1,8 @@
 """What captions say alike: by which protocol, and what a measure means."""
 
+from model.comparison.varied_lists import DIVERSITIES, LENGTH
+from model.marginal_relevance import pool_size
+
 _CUTOFFS = (10, 20, 50)
 
 PROTOCOL = (
@@ -31,8 +34,9 @@ RECONSTRUCTION = (
     "here says little of the published model."
 )
 VARIED = (
-    "lists of 50 are chosen from the 150 best items for more and more variety, as the service does "
-    "for a diversity of 0.1, 0.2, … 0.6 (maximal marginal relevance); 2,000 users at most."
+    f"lists of {LENGTH} are chosen from the {pool_size(LENGTH)} best items for more and more "
+    f"variety, as the service does for a diversity of 0.1, 0.2, … {DIVERSITIES[-1]} (maximal "
+    "marginal relevance); 2,000 users at most."
 )
 EQUAL_RECALL = (
     "OPAL's lists and another model's, both chosen for as much variety as leaves them the same "

@@ -5,6 +5,7 @@ properties that no compared model made (``model.comparison.reference``). Lists a
 first, −1 where a catalog is used up.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,18 +22,21 @@ _BLOCK = 2048
 """Users at once; of their pairs, look-ups take some 100 MB."""
 
 
-def measure_lists(lists: Lists, reference: Reference) -> dict[str, float]:
-    """Return all measures for the K of ``CUTOFFS``, as ``NAME@K``.
+def measure_lists(
+    lists: Lists, reference: Reference, cutoffs: Sequence[int] = CUTOFFS
+) -> dict[str, float]:
+    """Return all measures for some K, as ``NAME@K``.
 
     ``ild_cooccurrence``, ``pmi``, ``catalog_coverage``, ``log_popularity``; where there are
     categories, ``ild_category`` and ``category_coverage`` too. NaN where no list allows a measure.
 
     Args:
-        lists: Shape (n_users, at least 50), int32.
+        lists: Shape (n_users, at least the largest K), int32.
         reference: Of the catalog.
+        cutoffs: The K.
     """
     measures: dict[str, float] = {}
-    for cutoff in CUTOFFS:
+    for cutoff in cutoffs:
         top = lists[:, :cutoff]
         found = {
             "ild_cooccurrence": intra_list_distance(top, reference.cooccurrence),

@@ -2,11 +2,10 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from model.comparison.captions import DISTANCES
 from model.comparison.document import Table, Value
-from model.comparison.results import Result, Spread, common_seeds, display_name
+from model.comparison.results import Result, Spread, display_name, pairs_with_rivals
+from model.comparison.tables import NONE
 from model.comparison.varied_lists import LENGTH
-from model.model_names import OPAL
 
 RECALL = f"recall@{LENGTH}"
 DIVERSITY = "diversity"
@@ -51,24 +50,18 @@ def at_recall(points: Sequence[Point], recall: float) -> dict[str, float]:
     }
 
 
-def table_at_equal_recall(caption: str, results: Sequence[Result]) -> Iterator[Table]:
+def table_at_equal_recall(
+    caption: str, results: Sequence[Result], distances: Sequence[tuple[str, str]]
+) -> Iterator[Table]:
     """Lay out OPAL's lists and every other model's at the same recall, over the same seeds.
 
     Args:
         caption: Of the table.
         results: Of all models; without OPAL or without another one there is no table.
+        distances: Name and label of the measures of diversity.
     """
-    ours = next((result for result in results if result.model == OPAL), None)
-    if ours is None:
-        return
-    distances = [
-        (name, label) for name, label in DISTANCES if any(path_of(each, name) for each in results)
-    ]
     rows = [
-        row
-        for rival in results
-        if rival.model != OPAL and (seeds := common_seeds(ours, rival))
-        for row in _rows(ours.of_seeds(seeds), rival.of_seeds(seeds), distances)
+        row for own, rival in pairs_with_rivals(results) for row in _rows(own, rival, distances)
     ]
     if not rows:
         return
@@ -101,5 +94,6 @@ def _pair(own: float | None, its: float | None) -> list[Value]:
 
 
 def _number(value: float | None, *, digits: int = 4, strong: bool = False) -> Value:
-    text = "–" if value is None else f"{value:.{digits}f}"
-    return Value(text, strong=strong, is_number=True)
+    if value is None:
+        return NONE
+    return Value(f"{value:.{digits}f}", strong=strong, is_number=True)

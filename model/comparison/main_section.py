@@ -102,6 +102,7 @@ class MainSection:
         return " ".join(words)
 
     def _trade_off(self) -> Iterator[Table | Figure]:
+        distances = known_distances(self.results)
         panels = [
             Paths(
                 label,
@@ -111,7 +112,7 @@ class MainSection:
                     if (points := path_of(result, name))
                 },
             )
-            for name, label in known_distances(self.results)
+            for name, label in distances
         ]
         if not any(panel.points for panel in panels):  # nobody to measure
             return
@@ -125,7 +126,7 @@ class MainSection:
         caption = (
             f"{self._of_data} {EQUAL_RECALL} As above, {VARIED} The more diverse one stands out."
         )
-        yield from table_at_equal_recall(caption, self.results)
+        yield from table_at_equal_recall(caption, self.results, distances)
 
     def _curves(self) -> Iterator[Figure]:
         curves = {

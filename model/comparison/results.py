@@ -132,30 +132,45 @@ def compare_with_rivals(results: Sequence[Result]) -> list[Against]:
     Users are paired: the difference of one user's metrics, each averaged over the seeds that both
     models have. A rival without a seed in common is left out.
     """
-    ours = next((result for result in results if result.model == OPAL), None)
-    if ours is None or not ours.measures[0]["test"]["users"]:
-        return []
-    pairs = []
-    for rival in results:
-        seeds = common_seeds(ours, rival)
-        if rival.model != OPAL and seeds:
-            pairs.append((ours.of_seeds(seeds), rival.of_seeds(seeds)))
+    pairs = [
+        (own, rival)
+        for own, rival in pairs_with_rivals(results)
+        if own.measures[0]["test"]["users"]
+    ]
     differences = [
         own.user_means(metric) - rival.user_means(metric)
         for own, rival in pairs
         for metric in COMPARED_BY
     ]
     found = iter(paired_intervals(differences))
-    planned = len(ours.line.cells)
     return [
-        Against(rival.model, own.seeds, planned, {metric: next(found) for metric in COMPARED_BY})
+        Against(
+            rival.model,
+            own.seeds,
+            len(own.line.cells),
+            {metric: next(found) for metric in COMPARED_BY},
+        )
         for own, rival in pairs
     ]
 
 
-def common_seeds(ours: Result, rival: Result) -> list[int]:
-    """Return the seeds that both have; a yardstick has one result for all."""
-    if rival.line.recipe is None:
+def pairs_with_rivals(results: Sequence[Result]) -> list[tuple[Result, Result]]:
+    """Return OPAL and every other model of a main table, over the seeds that both have.
+
+    Without OPAL there are none; nor is there one with a rival without a seed in common.
+    """
+    ours = next((result for result in results if result.model == OPAL), None)
+    if ours is None:
+        return []
+    return [
+        (ours.of_seeds(seeds), rival.of_seeds(seeds))
+        for rival in results
+        if rival.model != OPAL and (seeds := _common_seeds(ours, rival))
+    ]
+
+
+def _common_seeds(ours: Result, rival: Result) -> list[int]:
+    if rival.line.recipe is None:  # a yardstick has one result for all
         return ours.seeds
     return [seed for seed in ours.seeds if seed in rival.seeds]
 

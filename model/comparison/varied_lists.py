@@ -41,23 +41,22 @@ def measure_varied_lists(
     if not users.histories:
         return []
     diversities = DIVERSITIES[:1] if item_vectors is None else DIVERSITIES
-    lists = _lists(score, item_vectors, users.histories, len(reference.interactions), diversities)
+    n_items = len(reference.interactions)
+    lists = _lists(score, item_vectors, users.histories, n_items, diversities)
     return [
         {
             "diversity": diversity,
-            **{name: value for name, value in measured.items() if name.endswith(f"@{LENGTH}")},
+            **_accuracy(chosen, users.targets, n_items),
+            **measure_lists(chosen, reference, [LENGTH]),
         }
         for diversity, chosen in zip(diversities, lists, strict=True)
-        for measured in [
-            _accuracy(chosen, users.targets, len(reference.interactions))
-            | measure_lists(chosen, reference)
-        ]
     ]
 
 
 def _accuracy(lists: Lists, targets: Sequence[Rows], n_items: int) -> dict[str, float]:
     found = measure_best(lists.astype(np.int64), targets, n_items)
-    return {name: float(each.mean()) for name, each in found.items()}
+    names = [f"{kind}@{LENGTH}" for kind in ("recall", "hitrate", "ndcg")]
+    return {name: float(found[name].mean()) for name in names}
 
 
 @torch.no_grad()
@@ -77,10 +76,10 @@ def _lists(
         for user, row in enumerate(pools):
             pool = row[row >= 0]
             of_pool = scores[user].cpu().numpy()[pool]
+            vectors = None if item_vectors is None else item_vectors[pool]
             for diversity, chosen in zip(diversities, lists, strict=True):
                 best = pool[:LENGTH]
-                if diversity and item_vectors is not None:
-                    places = choose_varied(of_pool, item_vectors[pool], diversity, len(best))
-                    best = pool[places]
+                if diversity and vectors is not None:
+                    best = pool[choose_varied(of_pool, vectors, diversity, len(best))]
                 chosen[begin + user, : len(best)] = best
     return lists
