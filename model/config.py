@@ -12,7 +12,7 @@ from dataclasses import Field, asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 from model.errors import InputError
-from model.model_names import OPAL, SINGLE_VECTOR_RIVALS, TRAINABLE_MODELS
+from model.model_names import NEXT_ITEM_MODELS, OPAL, SINGLE_VECTOR_RIVALS, TRAINABLE_MODELS
 from model.paper_recipes import OWN_DEFAULTS, PAPER_RECIPES
 
 Recipe = Literal["default", "paper"]
@@ -27,13 +27,15 @@ OPAL_ONLY = frozenset(
         "learn_recency",
         "evolution",
         "learn_evolution",
+        "general",
         "loss_weights",
     }
 )
 """Fields that say nothing of other models."""
 
 # What those of an earlier version, which do not say it, were trained with.
-_BEFORE = {"model": OPAL, "unit_vectors": True}
+_BEFORE = {"model": OPAL, "unit_vectors": True, "general": 0.0}
+_NEXT_ITEM_BEFORE = {"gru4rec": 1.0, "sasrec": 1.0}  # of the others 0
 
 MAX_SEED = 2**63 - 1
 MAX_VALUE = 2**31 - 1
@@ -160,6 +162,20 @@ class TrainingConfig:
         0.1, "share of the evolved interest h in z (hard stage)", float, above=0.0, below=1.0
     )
     learn_evolution: bool = _option(True, "learn the share of h from this start", _switch)
+    general: float = _option(
+        0.3,
+        "length, beside that of an interest, of the general interest that every interest also "
+        "holds: what a GRU makes of the whole recent history; learned from this start; 0: none",
+        float,
+        least=0.0,
+    )
+    next_item: float = _option(
+        1.0,
+        "weight of predicting the next item after each interaction of a history too, by what has a "
+        "state there: the general interest of opal and cmi, dssrec, gru4rec, sasrec",
+        float,
+        least=0.0,
+    )
     learning_rate: float = _option(1e-3, "of Adam", float, above=0.0)
     weight_decay: float = _option(0.0, "of Adam, added to the gradient", float, least=0.0)
     averaging: float = _option(
@@ -237,6 +253,8 @@ class TrainingConfig:
         values = asdict(self)
         if self.model != OPAL:
             values = {name: value for name, value in values.items() if name not in OPAL_ONLY}
+        if self.model not in NEXT_ITEM_MODELS:
+            del values["next_item"]
         return values
 
     def differences(self, before: dict[str, Any]) -> str:
@@ -248,7 +266,9 @@ class TrainingConfig:
         Returns:
             Such as "--k is 4, was 8; --seed is 1, was 0"; empty where nothing differs.
         """
-        now, before = self.to_dict(), {**_BEFORE, **before}
+        before = {**_BEFORE, **before}
+        before.setdefault("next_item", _NEXT_ITEM_BEFORE.get(before["model"], 0.0))
+        now = self.to_dict()
         changed = [name for name in now if now[name] != before.get(name)]
         return "; ".join(
             f"{_name(name)} is {now[name]}, was {before.get(name)}" for name in changed

@@ -56,7 +56,7 @@ class TrainableEncoder(nn.Module, ABC):
     """
 
     stages: ClassVar[tuple[Stage, ...]]
-    draws_at_random: ClassVar[bool] = False
+    draws_at_random: bool = False
 
     def __init__(
         self,

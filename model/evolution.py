@@ -1,4 +1,4 @@
-"""The evolution network of the hard stage in NumPy: what a GRU makes of each sub-sequence.
+"""The evolution network in NumPy: what a GRU makes of each sub-sequence of a history.
 
 arXiv 2407.14741, hard interests. The sub-sequences of all users of a batch run side by
 side, and each comes out the same to the last bit as if it had run alone.
@@ -15,25 +15,19 @@ _ONE = np.array(1, dtype=np.float32)  # an array: a Python number costs as much 
 
 
 class EvolutionNetwork:
-    """One GRU without bias, shared by all interests, then Linear + ReLU.
+    """One GRU without bias, shared by all sub-sequences.
 
-    The weights are those of torch's modules of these names.
+    The weights are those of torch's module.
 
     Args:
         weight_ih: Reset, update and new gate, from the input. Shape (3 d, d), float32.
         weight_hh: The same from the state. Shape (3 d, d), float32.
-        head_weight: Shape (d, d), float32.
-        head_bias: Shape (d,), float32.
     """
 
-    def __init__(
-        self, *, weight_ih: Floats, weight_hh: Floats, head_weight: Floats, head_bias: Floats
-    ) -> None:
-        self._dim = len(head_bias)
+    def __init__(self, *, weight_ih: Floats, weight_hh: Floats) -> None:
+        self._dim = weight_ih.shape[1]
         self._from_input = self._prepare(weight_ih)
         self._from_state = self._prepare(weight_hh)
-        self._head = np.ascontiguousarray(head_weight.T)
-        self._head_bias = head_bias
 
     def _prepare(self, weight: Floats) -> Floats:
         """Return one matrix a gate for rows from the left, sigmoid gates negated: (3, d, d).
@@ -50,27 +44,24 @@ class EvolutionNetwork:
         """Run every sub-sequence through the network.
 
         Args:
-            embeddings: e_t of all users' interactions, user after user, each in time order.
+            embeddings: e_t of what all users read, user after user, each in time order.
                 Shape (n, d), float32.
-            users: Where the interactions of each user lie; n_users of them.
+            users: Where that of each user lies; a product's shape depends on it alone.
             sub_sequence: The sub-sequence of each interaction. Shape (n,), int64.
-            lengths: Interactions of each sub-sequence, 0 allowed. Shape (n_users, k), int64.
+            lengths: Interactions of each sub-sequence, 0 allowed. Shape (m,), int64.
 
         Returns:
-            ReLU of the head over each last state, not normalised; without meaning for a
-            sub-sequence of no interactions. Shape (n_users, k, d), float32.
+            The last state of each, 0 for one of no interactions. Shape (m, d), float32.
         """
-        states = np.zeros((lengths.size, self._dim), dtype=np.float32)
+        states = np.zeros((len(lengths), self._dim), dtype=np.float32)
         if len(embeddings):
-            running, cell, order = _lay_out(sub_sequence, lengths.ravel())
+            running, cell, order = _lay_out(sub_sequence, lengths)
             inputs = np.empty((3, len(embeddings), self._dim), dtype=np.float32)
             for user in users:
                 inputs[:, cell[user]] = embeddings[user] @ self._from_input
             with np.errstate(over="ignore"):  # a gate that is shut: exp = ∞, 1 / ∞ = 0
                 states[order[: running[0]]] = self._last_states(inputs, running)
-        # One product for each user, all of one shape: none depends on how many there are.
-        evolved: Floats = states.reshape(*lengths.shape, -1) @ self._head + self._head_bias
-        return np.maximum(evolved, 0, out=evolved)
+        return states
 
     def _last_states(self, inputs: Floats, running: Rows) -> Floats:
         """Run the GRU from a state of zero.
@@ -113,6 +104,26 @@ class EvolutionNetwork:
                 np.divide(state, update, out=state)
                 np.add(state, new, out=state)
         return states
+
+
+class Head:
+    """Linear, over the states of each user.
+
+    Args:
+        weight: Of torch's module. Shape (d, d), float32.
+        bias: Shape (d,), float32.
+    """
+
+    def __init__(self, *, weight: Floats, bias: Floats) -> None:
+        self._weight = np.ascontiguousarray(weight.T)
+        self._bias = bias
+
+    def __call__(self, states: Floats) -> Floats:
+        """Map states of shape (n_users, m, d)."""
+        # One product for each user, all of one shape: none depends on how many there are.
+        result: Floats = states @ self._weight
+        result += self._bias
+        return result
 
 
 def _lay_out(sub_sequence: Rows, lengths: Rows) -> tuple[Rows, Rows, Rows]:

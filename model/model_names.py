@@ -8,3 +8,6 @@ SINGLE_VECTOR_RIVALS = ("gru4rec", "sasrec")
 """They make one vector of a history: k is 1."""
 
 TRAINABLE_MODELS = (OPAL, *MULTI_INTEREST_RIVALS, *SINGLE_VECTOR_RIVALS)
+
+NEXT_ITEM_MODELS = (OPAL, "dssrec", "cmi", *SINGLE_VECTOR_RIVALS)
+"""They have a state after each interaction, which can predict the next one."""

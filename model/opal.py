@@ -22,8 +22,10 @@ from model.config import TrainingConfig
 from model.cooccurrence import cluster_directions
 from model.device import mixed_precision
 from model.encoder import Exported, Stage, TrainableEncoder, normalize, normalize_or, scalar
+from model.general_interest import RECENT, GeneralInterest, ReadHistories
 from model.histories import PADDING, TrainingBatch
 from model.losses import future_item_loss, score_items, score_own_items
+from model.next_item import Candidates, next_item_loss
 from model.objective import guidance_losses
 from model.ragged import RaggedRows, Recency, last_states, weighted_sums
 
@@ -38,19 +40,22 @@ class EncodedHistories(NamedTuple):
         assignment: Soft assignment a_vj of each distinct item: a_tj of every interaction with it.
             Shape (U, k), float32.
         occurrences: Interactions with each of these items. Shape (U,), float32.
+        read: What the general interest is made of; None without one.
     """
 
     interests: Tensor
     assignment: Tensor
     occurrences: Tensor
+    read: ReadHistories | None
 
 
 class OpalEncoder(TrainableEncoder):
     """Histories to k interests guided by k orthogonal hyper-categories.
 
-    Besides the paper's equations there are three terms, which do nothing by default:
+    Besides the paper's equations there are four terms, which do nothing by default:
     ``sharing`` ε lets every interest hold a share of the whole history, ``recency`` ρ lets older
-    interactions count less, and the share γ of the evolved interest is not ½ but learned.
+    interactions count less, the share γ of the evolved interest is not ½ but learned, and each
+    interest holds the ``general`` one, λ g, in both stages.
 
     Args:
         n_items: Items in the catalog.
@@ -63,6 +68,7 @@ class OpalEncoder(TrainableEncoder):
         learn_recency: Learn ρ; else it is 0.
         evolution: γ.
         learn_evolution: Learn γ.
+        general: λ to start from; 0: no general interest.
         sparse_gradients: The item table gets gradients of the rows in use alone.
     """
 
@@ -81,6 +87,7 @@ class OpalEncoder(TrainableEncoder):
         learn_recency: bool = False,
         evolution: float = 0.5,
         learn_evolution: bool = False,
+        general: float = 0.0,
         sparse_gradients: bool = False,
     ) -> None:
         super().__init__(
@@ -106,6 +113,8 @@ class OpalEncoder(TrainableEncoder):
         self.evolution_logit = scalar(
             math.log(evolution / (1 - evolution)), learned=learn_evolution
         )
+        self.general = GeneralInterest(dim=dim, weight=general) if general else None
+        self.draws_at_random = self.general is not None
 
     @classmethod
     def from_config(
@@ -129,6 +138,7 @@ class OpalEncoder(TrainableEncoder):
             learn_recency=config.learn_recency,
             evolution=config.evolution,
             learn_evolution=config.learn_evolution,
+            general=config.general,
             sparse_gradients=sparse_gradients,
         )
 
@@ -149,12 +159,15 @@ class OpalEncoder(TrainableEncoder):
         return normalize(self.hyper_table)
 
     def learned_terms(self) -> dict[str, float]:
-        """See ``TrainableEncoder.learned_terms``: τ of scores, ρ, γ."""
-        return {
+        """See ``TrainableEncoder.learned_terms``: τ of scores, ρ, γ, λ."""
+        terms = {
             **super().learned_terms(),
             "recency": self.recency.item(),
             "evolution": self.evolution.item(),
         }
+        if self.general is not None:
+            terms["general"] = self.general.weight.item()
+        return terms
 
     def interests(self, histories: Tensor, stage: Stage) -> Tensor:
         """See ``TrainableEncoder.interests``; here padding may be anywhere."""
@@ -181,8 +194,9 @@ class OpalEncoder(TrainableEncoder):
             negative_scores = score_items(encoded.interests, negatives, temperature)
             positive_scores = score_own_items(encoded.interests, owners, positives, temperature)
         negative_scores = negative_scores.float()
-        if batch.log_weights is not None:
-            negative_scores = negative_scores + tensor(batch.log_weights)
+        log_weights = None if batch.log_weights is None else tensor(batch.log_weights)
+        if log_weights is not None:
+            negative_scores = negative_scores + log_weights
         prediction = future_item_loss(
             positive_scores.float(), owners, negative_scores, tensor(batch.own_future)
         )
@@ -193,7 +207,13 @@ class OpalEncoder(TrainableEncoder):
             config.loss_weights,
             is_hard=stage == HARD,
         )
-        return {"future_item": prediction, **guidance}
+        losses = {"future_item": prediction, **guidance}
+        if encoded.read is not None:
+            candidates = Candidates(
+                vectors, negatives, tensor(batch.negatives), log_weights, temperature
+            )
+            losses["next_item"] = config.next_item * next_item_loss(*encoded.read, candidates)
+        return losses
 
     @torch.no_grad()
     def exported(self, stage: Stage) -> Exported:
@@ -202,10 +222,11 @@ class OpalEncoder(TrainableEncoder):
             "item_embedding": self.item_embeddings(),
             "hyper_category": self.hyper_categories(),
         }
-        if stage == HARD:
+        if stage == HARD or self.general is not None:
             # torch names the weights of the GRU's only layer with the suffix _l0.
             gru = {name.removesuffix("_l0"): value for name, value in self.gru.state_dict().items()}
             tensors |= {f"gru.{name}": value for name, value in gru.items()}
+        if stage == HARD:
             tensors |= {f"head.{name}": value for name, value in self.head.state_dict().items()}
         settings = {
             "stage": stage,
@@ -214,6 +235,10 @@ class OpalEncoder(TrainableEncoder):
             "sharing": self.sharing,
             "evolution": self.evolution.item(),
         }
+        if self.general is not None:
+            head = self.general.head.state_dict()
+            tensors |= {f"general.{name}": value for name, value in head.items()}
+            settings |= {"general": self.general.weight.item(), "general_len": RECENT}
         return Exported({name: each.cpu().numpy() for name, each in tensors.items()}, settings)
 
     def forward(self, histories: Tensor, stage: Stage) -> EncodedHistories:
@@ -222,7 +247,8 @@ class OpalEncoder(TrainableEncoder):
         Args:
             histories: Item rows, oldest first, ``PADDING`` where there is none.
                 Shape (batch, length), int64.
-            stage: "soft" gives z = s (stage 1), "hard" gives z = norm((1 − γ) s + γ h) (stage 2).
+            stage: "soft" gives z = s (stage 1), "hard" gives z = norm((1 − γ) s + γ h) (stage 2);
+                with a general interest norm(s + λ g) and norm(s + γ / (1 − γ) h + λ g).
         """
         is_item = histories != PADDING
         items, rows = torch.unique(histories[is_item], return_inverse=True)
@@ -248,15 +274,22 @@ class OpalEncoder(TrainableEncoder):
         logits = (hyper_categories @ vectors.T).to(vectors.dtype) / self.temperature
         assignment = logits.softmax(0).T.contiguous()  # a_vj = softmax_j(e_v · c_j / τ)
         interests = self._soft_interests(vectors, assignment, histories, ages, hyper_categories)
+        mixed = interests
         if stage == HARD:
             hyper_category = logits.T.contiguous().argmax(-1)  # j*(v)
             evolved = self._hard_interests(
                 vectors, hyper_category, histories, hyper_categories, interests
             )
             # norm((1 − γ) s + γ h), over 1 − γ
-            interests = normalize(interests + self.evolution_logit.exp() * evolved)
+            mixed = mixed + self.evolution_logit.exp() * evolved
+        read = None
+        if self.general is not None:
+            read = self.general.read(self.gru, vectors, histories, ages)
+            mixed = mixed + self.general(read).unsqueeze(1)
+        if mixed is not interests:
+            interests = normalize(mixed)
         occurrences = histories.occurrences(len(vectors)).to(assignment.dtype)
-        return EncodedHistories(interests, assignment, occurrences)
+        return EncodedHistories(interests, assignment, occurrences, read)
 
     def _soft_interests(
         self,

@@ -24,6 +24,8 @@ _OPAL: dict[str, Any] = {
     "learn_recency": False,
     "evolution": 0.5,
     "learn_evolution": False,
+    "general": 0.0,
+    "next_item": 0.0,
     "weight_decay": 1e-4,
     "averaging": 0.0,
     "eval_every": 1000,
@@ -72,6 +74,7 @@ _OCTOPUS = _COMIREC
 # dropout (0.5); the sampled softmax of the paper with as many negatives as sequences.
 _DSSREC: dict[str, Any] = {
     **_MULTI_INTEREST,
+    "next_item": 0.0,
     "batch_size": 256,
     "positives": "horizon",
     "horizon": 1.0,
@@ -85,6 +88,7 @@ _DSSREC: dict[str, Any] = {
 # after the cut, unit vectors, τ = 0.1 for all, B even negatives, weight decay 1e-4, patience 10.
 _CMI: dict[str, Any] = {
     **_MULTI_INTEREST,
+    "next_item": 0.0,
     "k": 8,
     "max_len": 100,
     "positives": "one",

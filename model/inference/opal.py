@@ -6,32 +6,49 @@ history alone. A result is therefore the same to the last bit whatever else is i
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from model.arrays import Floats, Rows
-from model.evolution import EvolutionNetwork
+from model.evolution import EvolutionNetwork, Head
 from model.inference.encoder import Interests
 from model.tensor_files import Tensors
 
 _LEAST_SQUARE = np.float32(1e-24)  # what is shorter than 1e-12 has no direction
+_ZERO = np.zeros(1, dtype=np.float32)
+
+
+class General(NamedTuple):
+    """What makes the general interest, which every interest also holds; ``model.general_interest``.
+
+    Attributes:
+        head: Of the network's last state over the recent history.
+        weight: λ, its length beside that of an interest.
+        length: Interactions that it is made of, the newest ones.
+    """
+
+    head: Head
+    weight: float
+    length: int
 
 
 class OpalInferenceEncoder:
     """OPAL's encoder as equations in NumPy (arXiv 2407.14741: soft and hard interests).
 
-    The defaults of the last three are the paper's equations; training chooses others.
+    The defaults of the last four are the paper's equations; training chooses others.
 
     Args:
         item_vectors: Unit-length item embeddings e_v. Shape (n_items, d), float32.
         hyper_categories: Unit-length hyper-categories C. Shape (k, d), float32.
         temperature: τ of the soft assignment.
         max_len: L, interactions used from the end of a history.
-        network: The evolution network of stage 2; without it interests are the soft ones.
+        network: The evolution network, of stage 2 and of the general interest.
+        head: That of stage 2; without it interests are the soft ones.
         recency: ρ; an interaction with ``age`` others after it weighs (1 + age)^(−ρ).
         sharing: ε, the share of the whole history in every interest, 0 to 1.
         evolution: γ, the share of the evolved interest in stage 2, 0 to 1.
+        general: The general interest; None: there is none.
     """
 
     def __init__(
@@ -42,18 +59,22 @@ class OpalInferenceEncoder:
         temperature: float,
         max_len: int,
         network: EvolutionNetwork | None = None,
+        head: Head | None = None,
         recency: float = 0.0,
         sharing: float = 0.0,
         evolution: float = 0.5,
+        general: General | None = None,
     ) -> None:
         self._item_vectors = item_vectors
         self._hyper_categories = hyper_categories
         self._to_logits = np.ascontiguousarray(hyper_categories.T) / np.float32(temperature)
         self._max_len = max_len
         self._network = network
+        self._head = head
         self._recency = recency
         self._sharing = sharing
         self._evolution = evolution
+        self._general = general
 
     @property
     def item_vectors(self) -> Floats:
@@ -124,8 +145,8 @@ class OpalInferenceEncoder:
         counts = np.bincount(interest, minlength=len(histories) * self.n_interests)
         counts = counts.reshape(len(histories), -1)
         if self._network is not None:
-            evolved = self._network.evolve(embeddings, users.slices, interest, counts)
-            interests = self._hard_interests(interests, evolved, counts)
+            states = self._last_states(self._network, embeddings, users, interest, counts)
+            interests = self._mixed(interests, *states, counts)
         weights = users.sums(assignment) / np.maximum(users.lengths, 1)[:, np.newaxis]
         return [
             Interests(*each)
@@ -149,24 +170,82 @@ class OpalInferenceEncoder:
         totals = users.weighted_sums(shares, embeddings)
         return _normalise(totals, fallback=self._hyper_categories)
 
-    def _hard_interests(self, interests: Floats, evolved: Floats, counts: Rows) -> Floats:
-        """z_j = norm((1 − γ) s_j + γ h_j), where h_j = norm(evolved).
+    def _last_states(
+        self,
+        network: EvolutionNetwork,
+        embeddings: Floats,
+        users: "_Parts",
+        interest: Rows,
+        counts: Rows,
+    ) -> tuple[Floats | None, Floats | None]:
+        """Run the network over all that it is to read, side by side.
 
-        Without interactions, or where the ReLU leaves nothing, h_j = c_j; but h_j = s_j where
-        interests share the history (ε > 0): such a one says what the whole history says.
+        Args:
+            network: The network.
+            embeddings: Shape (n, d), float32.
+            users: Whose they are.
+            interest: The sub-sequence of each interaction, user after user. Shape (n,), int64.
+            counts: Interactions of each sub-sequence. Shape (n_users, k), int64.
+
+        Returns:
+            Its last states: of the interests' sub-sequences, shape (n_users, k, d), where it is
+            stage 2, and of recent histories, (n_users, 1, d), where there is a general interest.
+        """
+        parts, sub_sequences, lengths = [], [], []
+        if self._head is not None:
+            parts, sub_sequences, lengths = [users.slices], [interest], [counts.ravel()]
+        if self._general is not None:
+            recent = _Parts(np.minimum(users.lengths, self._general.length).tolist())
+            is_recent = users.places_from_end <= self._general.length
+            begin = len(embeddings) if parts else 0
+            again = embeddings[is_recent]
+            embeddings = np.concatenate((embeddings, again)) if parts else again
+            parts.append([slice(begin + p.start, begin + p.stop) for p in recent.slices])
+            sub_sequences.append(recent.part_of_row + sum(map(len, lengths)))
+            lengths.append(recent.lengths)
+        states = network.evolve(
+            embeddings,
+            [part for of_kind in parts for part in of_kind],
+            np.concatenate(sub_sequences),
+            np.concatenate(lengths),
+        )
+        n_users, dim = len(counts), self.dim
+        return (
+            None if self._head is None else states[: counts.size].reshape(*counts.shape, dim),
+            None if self._general is None else states[-n_users:].reshape(n_users, 1, dim),
+        )
+
+    def _mixed(
+        self, interests: Floats, evolved: Floats | None, general: Floats | None, counts: Rows
+    ) -> Floats:
+        """z_j = norm((1 − γ) s_j + γ h_j), with h_j = norm(ReLU(head)); or norm(s_j) in stage 1.
+
+        With a general interest g, λ g is added, over 1 − γ. Without interactions, or where the
+        ReLU leaves nothing, h_j = c_j; but h_j = s_j where interests share the history (ε > 0):
+        such a one says what the whole history says.
 
         Args:
             interests: s. Shape (n_users, k, d), float32.
-            evolved: What the network gives. Shape (n_users, k, d), float32.
+            evolved: Last states of their sub-sequences, in stage 2. Shape (n_users, k, d), float32.
+            general: Of recent histories. Shape (n_users, 1, d), float32.
             counts: Shape (n_users, k), int64.
 
         Returns:
             Shape (n_users, k, d), float32.
         """
-        evolved *= (counts > 0)[..., np.newaxis]
-        fallback = interests if self._sharing else self._hyper_categories
-        evolved = _normalise(evolved, fallback=fallback)
-        mixed = (1 - self._evolution) * interests + self._evolution * evolved
+        mixed, share = interests, 1.0
+        if self._head is not None and evolved is not None:
+            evolved = self._head(evolved)
+            np.maximum(evolved, 0, out=evolved)
+            evolved *= (counts > 0)[..., np.newaxis]
+            fallback = interests if self._sharing else self._hyper_categories
+            evolved = _normalise(evolved, fallback=fallback)
+            share = 1 - self._evolution
+            mixed = share * interests + self._evolution * evolved
+        if self._general is not None and general is not None:
+            general = self._general.head(general)
+            general *= (counts.sum(1) > 0)[:, np.newaxis, np.newaxis]
+            mixed = mixed + share * self._general.weight * _normalise(general, fallback=_ZERO)
         return _normalise(mixed, fallback=self._hyper_categories)
 
 
@@ -234,27 +313,31 @@ def load(tensors: Tensors, settings: dict[str, Any]) -> OpalInferenceEncoder:
         KeyError: One is missing.
     """
     _check_settings(settings)
-    is_hard = settings["stage"] == "hard"
-    _check_shapes(tensors, is_hard=is_hard)
+    is_hard, weight = settings["stage"] == "hard", settings.get("general", 0.0)
+    _check_shapes(tensors, is_hard=is_hard, has_general=weight > 0)
+    network, general = None, None
+    if is_hard or weight:
+        network = EvolutionNetwork(
+            weight_ih=tensors["gru.weight_ih"], weight_hh=tensors["gru.weight_hh"]
+        )
+    if weight:
+        general = General(_head(tensors, "general"), weight, settings["general_len"])
     return OpalInferenceEncoder(
         item_vectors=tensors["item_embedding"],
         hyper_categories=tensors["hyper_category"],
         temperature=settings["temperature"],
         max_len=settings["max_len"],
-        network=_network(tensors) if is_hard else None,
+        network=network,
+        head=_head(tensors, "head") if is_hard else None,
+        general=general,
         **{
             name: settings[name] for name in ("recency", "sharing", "evolution") if name in settings
         },
     )
 
 
-def _network(tensors: Tensors) -> EvolutionNetwork:
-    return EvolutionNetwork(
-        weight_ih=tensors["gru.weight_ih"],
-        weight_hh=tensors["gru.weight_hh"],
-        head_weight=tensors["head.weight"],
-        head_bias=tensors["head.bias"],
-    )
+def _head(tensors: Tensors, name: str) -> Head:
+    return Head(weight=tensors[f"{name}.weight"], bias=tensors[f"{name}.bias"])
 
 
 def _check_settings(settings: dict[str, Any]) -> None:
@@ -273,9 +356,15 @@ def _check_settings(settings: dict[str, Any]) -> None:
         share = settings.get(name, 0.0)
         if type(share) not in (int, float) or not 0 <= share <= 1:
             raise ValueError(f"{name} is {share!r}, expected a number from 0 to 1")
+    weight = settings.get("general", 0.0)
+    if type(weight) not in (int, float) or not 0 <= weight < math.inf:
+        raise ValueError(f"general is {weight!r}, expected a number from 0")
+    length = settings.get("general_len", 1)
+    if type(length) is not int or length < 1:
+        raise ValueError(f"general_len is {length!r}, expected a whole number from 1")
 
 
-def _check_shapes(tensors: Tensors, *, is_hard: bool) -> None:
+def _check_shapes(tensors: Tensors, *, is_hard: bool, has_general: bool) -> None:
     """Raise ValueError where a tensor is not float32 or does not fit the others."""
     items, categories = tensors["item_embedding"], tensors["hyper_category"]
     dim = categories.shape[-1] if categories.ndim else 0
@@ -283,13 +372,10 @@ def _check_shapes(tensors: Tensors, *, is_hard: bool) -> None:
         "item_embedding": (len(items) if items.ndim else 0, dim),
         "hyper_category": (len(categories) if categories.ndim else 0, dim),
     }
-    if is_hard:
-        expected |= {
-            "gru.weight_ih": (3 * dim, dim),
-            "gru.weight_hh": (3 * dim, dim),
-            "head.weight": (dim, dim),
-            "head.bias": (dim,),
-        }
+    if is_hard or has_general:
+        expected |= {"gru.weight_ih": (3 * dim, dim), "gru.weight_hh": (3 * dim, dim)}
+    for head in ["head"] * is_hard + ["general"] * has_general:
+        expected |= {f"{head}.weight": (dim, dim), f"{head}.bias": (dim,)}
     for name, shape in expected.items():
         tensor = tensors[name]
         if tensor.dtype != np.float32 or tensor.shape != shape:

@@ -19,7 +19,7 @@ from model.device import mixed_precision
 from model.encoder import normalize
 from model.histories import TrainingBatch
 from model.losses import orthogonality_loss, uniformity_loss
-from model.ragged import last_states
+from model.ragged import all_states, last_states
 from model.rivals.gru4rec import gru_tensors
 from model.rivals.rival import PaddedHistories, Rival, RivalBatch, pad
 
@@ -46,7 +46,7 @@ class Cmi(Rival):
     """
 
     name: ClassVar[str] = "cmi"
-    draws_at_random: ClassVar[bool] = True
+    draws_at_random = True
 
     def __init__(self, **sizes: Any) -> None:
         super().__init__(**sizes)
@@ -79,34 +79,44 @@ class Cmi(Rival):
 
     def _general_interest(self, histories: PaddedHistories) -> Tensor:
         """norm(ReLU(W h + b)) of the GRU's last state h. Shape (batch, d), float32."""
-        vectors = histories.vectors[histories.is_item]
-        rows = torch.arange(len(vectors), device=vectors.device)
-        owners = torch.repeat_interleave(histories.is_item.sum(1))
-        states, order = last_states(self.gru, vectors, rows, owners, len(histories.is_item))
+        states, order = last_states(self.gru, *_as_sequences(histories))
         general = normalize(functional.relu(self.head(states)).float())
         return torch.empty_like(general).index_copy(0, order, general)
+
+    def _general_states(self, histories: PaddedHistories) -> Tensor:
+        """The general interest after each interaction, one history after the other. (n, d)."""
+        states = all_states(self.gru, *_as_sequences(histories))
+        return functional.relu(self.head(states)).float()
 
     def losses_of(
         self,
         batch: RivalBatch,
         drawn: TrainingBatch,  # noqa: ARG002
-        config: TrainingConfig,  # noqa: ARG002
+        config: TrainingConfig,
     ) -> dict[str, Tensor]:
-        """See ``Rival.losses_of``; both augmentations predict, as the authors ran it."""
+        """See ``Rival.losses_of``; both augmentations predict, as the authors ran it.
+
+        The general interest learns by the next items inside the whole history too, with the
+        default recipe, as OPAL's does.
+        """
         whole = batch.histories
         contrasted = max(1, CONTRASTED_INTERESTS // self.n_interests)
         with mixed_precision(self.item_table.device):
             halves = self.encode(two_halves(whole)).float()
+            general = self._general_states(whole) if config.next_item else None
         first, second = self._sized(halves).chunk(2)
         predictions = [self.best_interest_loss(batch, half) for half in (first, second)]
         assignment = self._assignment(whole).flatten(0, 1)
         occurrences = whole.is_item.flatten().to(assignment.dtype)
-        return {
+        losses = {
             "prediction": torch.stack(predictions).mean(),
             "contrast": CONTRAST_WEIGHT * contrast_loss(first[:contrasted], second[:contrasted]),
             "orthogonality": ORTHOGONALITY_WEIGHT * orthogonality_loss(self.hyper_categories()),
             "uniformity": UNIFORMITY_WEIGHT * uniformity_loss(assignment, occurrences),
         }
+        if general is not None:
+            losses["next_item"] = config.next_item * self.next_item_loss(batch, general)
+        return losses
 
     def own_tensors(self) -> dict[str, Tensor]:
         """See ``Rival.own_tensors``."""
@@ -120,6 +130,14 @@ class Cmi(Rival):
     def own_settings(self) -> dict[str, object]:
         """See ``Rival.own_settings``."""
         return {"temperature": ASSIGNMENT_TEMPERATURE}
+
+
+def _as_sequences(histories: PaddedHistories) -> tuple[Tensor, Tensor, Tensor, int]:
+    """Return what ``model.ragged`` runs a GRU over: vectors, their rows, owners, and how many."""
+    vectors = histories.vectors[histories.is_item]
+    rows = torch.arange(len(vectors), device=vectors.device)
+    owners = torch.repeat_interleave(histories.is_item.sum(1))
+    return vectors, rows, owners, len(histories.is_item)
 
 
 def two_halves(histories: PaddedHistories) -> PaddedHistories:

@@ -42,7 +42,7 @@ class DssRec(Rival):
     """
 
     name: ClassVar[str] = "dssrec"
-    draws_at_random: ClassVar[bool] = True
+    draws_at_random = True
 
     def __init__(
         self, *, dropout: float = DROPOUT, next_item_only: bool = False, **sizes: Any
@@ -74,12 +74,17 @@ class DssRec(Rival):
 
     def encode(self, histories: PaddedHistories) -> Tensor:
         """See ``Rival.encode``."""
-        return self._intentions(histories, self.history_bias)
+        return self._intentions(histories, self.transformer(histories), self.history_bias)
 
-    def _intentions(self, histories: PaddedHistories, bias: Tensor) -> Tensor:
-        """φ of histories, or of futures, which have a β of their own. Shape (batch, k, d)."""
+    def _intentions(self, histories: PaddedHistories, states: Tensor, bias: Tensor) -> Tensor:
+        """φ of histories, or of futures, which have a β of their own. Shape (batch, k, d).
+
+        Args:
+            histories: None of them empty.
+            states: What the transformer makes of them. Shape (n_interactions, d).
+            bias: β. Shape (k, d), float32.
+        """
         is_item, ages = histories.is_item, histories.ages
-        states: Tensor = self.transformer(histories)
         scale = self.dim**-0.5
         likeness = self.state_norm(states) @ self.prototype_norm(self.prototypes).T
         clusters = (likeness.float() * scale).softmax(1)  # p(j|t)
@@ -103,19 +108,23 @@ class DssRec(Rival):
         self,
         batch: RivalBatch,
         drawn: TrainingBatch,  # noqa: ARG002
-        config: TrainingConfig,  # noqa: ARG002
+        config: TrainingConfig,
     ) -> dict[str, Tensor]:
-        """See ``Rival.losses_of``."""
+        """See ``Rival.losses_of``; states predict the next items too, with the default recipe."""
         told_apart = max(1, TOLD_APART // self.n_interests)
         with mixed_precision(self.item_table.device):
-            history = self.encode(batch.histories).float()
+            states: Tensor = self.transformer(batch.histories)
+            history = self._intentions(batch.histories, states, self.history_bias).float()
             ahead = futures(batch, told_apart, self.max_len)
-            future = self._intentions(ahead, self.future_bias).float()
+            future = self._intentions(ahead, self.transformer(ahead), self.future_bias).float()
         predicted = next_only(batch) if self.next_item_only else batch
-        return {
+        losses = {
             "prediction": self.best_interest_loss(predicted, self._sized(history)),
             "sequence": sequence_loss(history[:told_apart], future),
         }
+        if config.next_item:
+            losses["next_item"] = config.next_item * self.next_item_loss(batch, states.float())
+        return losses
 
     def own_tensors(self) -> dict[str, Tensor]:
         """See ``Rival.own_tensors``."""

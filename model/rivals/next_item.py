@@ -9,7 +9,6 @@ GRU4Rec from 0.239 to 0.264.
 from abc import abstractmethod
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from model.config import TrainingConfig
@@ -17,16 +16,12 @@ from model.device import mixed_precision
 from model.histories import TrainingBatch
 from model.rivals.rival import PaddedHistories, Rival, RivalBatch
 
-POSITIONS_PER_USER = 4
-"""On average, drawn at random from the whole batch: all of them would cost several times as much
-as the rest of a step."""
-
 
 class NextItemRival(Rival):
     """A single vector: the state after the newest interaction. See ``Rival`` for the arguments."""
 
     has_interests: ClassVar[bool] = False
-    draws_at_random: ClassVar[bool] = True
+    draws_at_random = True
 
     @abstractmethod
     def states(self, histories: PaddedHistories) -> Tensor:
@@ -46,59 +41,20 @@ class NextItemRival(Rival):
     def losses_of(
         self,
         batch: RivalBatch,
-        drawn: TrainingBatch,
-        config: TrainingConfig,  # noqa: ARG002
+        drawn: TrainingBatch,  # noqa: ARG002
+        config: TrainingConfig,
     ) -> dict[str, Tensor]:
         """See ``Rival.losses_of``."""
-        states = self._sized_states(batch.histories)
-        interests = newest(states, batch.histories.is_item).unsqueeze(1)
+        states = self._states_of(batch.histories)
+        interests = self._sized(newest(states, batch.histories.is_item).unsqueeze(1))
         return {
             "prediction": self.prediction_loss(batch, interests),
-            "next_item": self._next_item_loss(states, batch, drawn),
+            "next_item": config.next_item * self.next_item_loss(batch, states),
         }
 
-    def _sized_states(self, histories: PaddedHistories) -> Tensor:
+    def _states_of(self, histories: PaddedHistories) -> Tensor:
         with mixed_precision(self.item_table.device):
-            return self._sized(self.states(histories).float())
-
-    def _next_item_loss(self, states: Tensor, batch: RivalBatch, drawn: TrainingBatch) -> Tensor:
-        """−log softmax of the item after a position, among it and the shared negatives.
-
-        Args:
-            states: After each interaction, as scored. Shape (n_interactions, d), float32.
-            batch: The batch.
-            drawn: The batch as it was drawn.
-
-        Returns:
-            The mean over the positions drawn, a scalar; 0 where no history has two interactions.
-        """
-        is_item = batch.histories.is_item
-        followed = torch.ones(len(states), dtype=torch.bool, device=states.device)
-        followed[is_item.sum(1).cumsum(0) - 1] = False
-        positions = followed.nonzero()[:, 0]
-        if len(positions) == 0:
-            return states.new_zeros(())
-        most = POSITIONS_PER_USER * len(is_item)
-        if len(positions) > most:
-            drawn_positions = torch.randperm(len(positions), device=positions.device)[:most]
-            positions = positions[drawn_positions]
-
-        temperature = self.score_temperature
-        next_items = batch.histories.vectors[is_item][positions + 1]
-        own = (states[positions] * next_items).sum(-1) / temperature
-        scores = states[positions] @ batch.negatives.T / temperature
-        if batch.log_weights is not None:
-            scores = scores + batch.log_weights
-        # The item itself does not compete, should it be among the negatives.
-        to_device = states.device
-        negative_of_item = torch.full((len(drawn.items),), -1, device=to_device)
-        negatives = torch.from_numpy(drawn.negatives).to(to_device)
-        negative_of_item[negatives] = torch.arange(len(negatives), device=to_device)
-        items = torch.from_numpy(drawn.histories).to(to_device)[positions + 1]
-        negative = negative_of_item[items]
-        rows = (negative >= 0).nonzero()[:, 0]
-        scores = scores.index_put((rows, negative[rows]), scores.new_tensor(-torch.inf))
-        return (torch.logaddexp(scores.logsumexp(1), own) - own).mean()
+            return self.states(histories).float()
 
 
 def newest(states: Tensor, is_item: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from model.device import mixed_precision
 from model.encoder import Exported, Stage, TrainableEncoder
 from model.histories import PADDING, TrainingBatch
 from model.losses import future_item_loss, score_items, score_own_items
+from model.next_item import Candidates, next_item_loss
 
 MAIN: Stage = "main"
 """The only stage of a model that is trained in one go."""
@@ -46,6 +47,9 @@ class RivalBatch(NamedTuple):
         negatives: Shape (N, d), float32.
         log_weights: Of the negatives; None: 0. Shape (N,), float32.
         own_future: User and negative of each negative in that user's future. Shape (2, n), int64.
+        items: Vectors of the batch's distinct items. Shape (U, d), float32.
+        rows: Those of the histories, one history after the other. Shape (n_interactions,), int64.
+        negative_rows: Those of the negatives. Shape (N,), int64.
     """
 
     histories: PaddedHistories
@@ -54,6 +58,9 @@ class RivalBatch(NamedTuple):
     negatives: Tensor
     log_weights: Tensor | None
     own_future: Tensor
+    items: Tensor
+    rows: Tensor
+    negative_rows: Tensor
 
 
 class Rival(TrainableEncoder):
@@ -237,6 +244,24 @@ class Rival(TrainableEncoder):
             scores = scores + batch.log_weights
         return future_item_loss(own, batch.owners, scores, batch.own_future)
 
+    def next_item_loss(self, batch: RivalBatch, states: Tensor) -> Tensor:
+        """−log softmax of the next item after each interaction; see ``model.next_item``.
+
+        Args:
+            batch: The batch.
+            states: After each interaction of its histories, not yet of unit length.
+                Shape (n_interactions, d), float32.
+        """
+        candidates = Candidates(
+            batch.items,
+            batch.negatives,
+            batch.negative_rows,
+            batch.log_weights,
+            self.score_temperature,
+        )
+        lengths = batch.histories.is_item.sum(1)
+        return next_item_loss(self._sized(states), batch.rows, lengths, candidates)
+
     def exported(self, stage: Stage) -> Exported:  # noqa: ARG002
         """See ``TrainableEncoder.exported``."""
         tensors = {"item_embedding": self.item_embeddings(), **self.own_tensors()}
@@ -253,14 +278,18 @@ class Rival(TrainableEncoder):
             return torch.from_numpy(array).to(device)
 
         vectors = self.embed(tensor(batch.items))
+        rows, negative_rows = tensor(batch.histories), tensor(batch.negatives)
         log_weights = None if batch.log_weights is None else tensor(batch.log_weights)
         return RivalBatch(
-            pad(vectors, tensor(batch.histories), tensor(batch.lengths), tensor(batch.ages)),
+            pad(vectors, rows, tensor(batch.lengths), tensor(batch.ages)),
             vectors.index_select(0, tensor(batch.positives)),
             tensor(batch.owners),
-            vectors.index_select(0, tensor(batch.negatives)),
+            vectors.index_select(0, negative_rows),
             log_weights,
             tensor(batch.own_future),
+            vectors,
+            rows,
+            negative_rows,
         )
 
 

@@ -69,7 +69,7 @@ class SasRec(NextItemRival):
             The mean over the positions, a scalar.
         """
         device = self.item_table.device
-        states = self._sized_states(batch.histories) / self.score_temperature
+        states = self._sized(self._states_of(batch.histories)) / self.score_temperature
 
         items = torch.from_numpy(drawn.items).to(device)
         lengths = torch.from_numpy(drawn.lengths).to(device)

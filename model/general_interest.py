@@ -1,0 +1,81 @@
+"""The general interest: what a GRU makes of all recent interactions, whatever their category.
+
+CMI (arXiv 2205.09593) adds one to each interest; OPAL's paper has none. It knows in which order
+things were taken, which sums do not. It is learned by what came next after each interaction
+(``model.next_item``): by what lies after the cut alone it is learned too slowly to help
+(docs/recipe.md).
+"""
+
+import math
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from model.encoder import normalize, scalar
+from model.ragged import RaggedRows, all_states
+
+RECENT = 20
+"""Interactions that it reads, the newest ones: each costs a step, one after the other."""
+
+
+class ReadHistories(NamedTuple):
+    """Recent histories as the GRU has read them.
+
+    Attributes:
+        states: After each of these interactions, unit length. Shape (n, d), float32.
+        rows: Of the item vectors: history after history, oldest first. Shape (n,), int64.
+        lengths: Interactions of each history. Shape (batch,), int64.
+    """
+
+    states: Tensor
+    rows: Tensor
+    lengths: Tensor
+
+
+class GeneralInterest(nn.Module):
+    """λ g with g = norm(W h + b), h the last state of a GRU; 0 where there is no history.
+
+    The GRU is the evolution network's, and is not held here.
+
+    Args:
+        dim: d.
+        weight: λ to start from; it is learned.
+    """
+
+    def __init__(self, *, dim: int, weight: float) -> None:
+        super().__init__()
+        self.head = nn.Linear(dim, dim)
+        self.log_weight = scalar(math.log(weight), learned=True)
+
+    @property
+    def weight(self) -> Tensor:
+        """λ, a scalar."""
+        return self.log_weight.exp()
+
+    def read(
+        self, gru: nn.GRU, vectors: Tensor, histories: RaggedRows, ages: Tensor
+    ) -> ReadHistories:
+        """Let the GRU read the ``RECENT`` newest interactions of each history.
+
+        Args:
+            gru: One layer, no biases, time first.
+            vectors: e_v of distinct items. Shape (U, d), float32.
+            histories: A part for each user: rows of ``vectors``, oldest first.
+            ages: As in ``OpalEncoder.encode``. Shape (n_interactions,), int64.
+        """
+        is_recent = ages < RECENT
+        rows, parts = histories.rows[is_recent], histories.parts()[is_recent]
+        n_users = len(histories.lengths)
+        lengths = parts.bincount(minlength=n_users)
+        if len(rows) == 0:
+            return ReadHistories(vectors.new_zeros(0, vectors.shape[1]), rows, lengths)
+        states = self.head(all_states(gru, vectors, rows, parts, n_users))
+        # Half precision ends here: norm(x) would lose short vectors in it.
+        return ReadHistories(normalize(states.to(vectors.dtype)), rows, lengths)
+
+    def forward(self, read: ReadHistories) -> Tensor:
+        """Return λ g of each user. Shape (batch, d), float32."""
+        users = read.lengths.nonzero()[:, 0]
+        newest = read.states.index_select(0, read.lengths.cumsum(0)[users] - 1)
+        result = newest.new_zeros(len(read.lengths), newest.shape[1])
+        return result.index_copy(0, users, self.weight * newest)
