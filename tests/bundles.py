@@ -138,15 +138,13 @@ def write_random_encoder(
     """
     dim = vectors.shape[1]
     tensors = {"item_embedding": vectors, "hyper_category": hyper_categories}
-    if stage == "hard":
-        shapes = {
-            "gru.weight_ih": (3 * dim, dim),
-            "gru.weight_hh": (3 * dim, dim),
-            "head.weight": (dim, dim),
-            "head.bias": (dim,),
-        }
-        for name, shape in shapes.items():
-            tensors[name] = (rng.normal(size=shape) / np.sqrt(dim)).astype(np.float32)
+    shapes: dict[str, tuple[int, ...]] = {}
+    if stage == "hard" or "general" in terms:
+        shapes |= {"gru.weight_ih": (3 * dim, dim), "gru.weight_hh": (3 * dim, dim)}
+    for head in ["head"] * (stage == "hard") + ["general"] * ("general" in terms):
+        shapes |= {f"{head}.weight": (dim, dim), f"{head}.bias": (dim,)}
+    for name, shape in shapes.items():
+        tensors[name] = (rng.normal(size=shape) / np.sqrt(dim)).astype(np.float32)
     config = {"stage": stage, "temperature": 0.1, "max_len": max_len, **terms}
     write_encoder(run / "encoder.safetensors", tensors, config)
 

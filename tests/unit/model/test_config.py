@@ -166,16 +166,33 @@ def test_a_model_with_a_single_vector_has_one_interest_whatever_the_data(
 def test_a_rivals_values_do_not_name_what_only_opal_has() -> None:
     mine, theirs = TrainingConfig().to_dict(), TrainingConfig(model="mind").to_dict()
 
-    assert mine.keys() - theirs.keys() == OPAL_ONLY
+    assert mine.keys() - theirs.keys() == OPAL_ONLY | {"next_item"}
     assert theirs["model"] == "mind"
 
 
 def test_what_an_earlier_version_does_not_say_is_that_of_opal() -> None:
-    before = TrainingConfig().to_dict()
-    del before["model"], before["unit_vectors"]
+    config = TrainingConfig(general=0.0, next_item=0.0)
+    before = config.to_dict()
+    del before["model"], before["unit_vectors"], before["general"], before["next_item"]
 
-    assert TrainingConfig().differences(before) == ""
+    assert config.differences(before) == ""
+    assert TrainingConfig().differences(before) == (
+        "--general is 0.3, was 0.0; --next-item is 1.0, was 0.0"
+    )
     assert TrainingConfig(model="mind").differences(before) == "--model is mind, was opal"
+
+
+@pytest.mark.parametrize(("model", "weight"), [("gru4rec", 1.0), ("sasrec", 1.0), ("cmi", 0.0)])
+def test_of_an_earlier_version_only_single_vectors_learned_next_items_in_a_history(
+    model: str, weight: float
+) -> None:
+    before = TrainingConfig(model=model).to_dict()
+    del before["next_item"]
+
+    assert TrainingConfig(model=model, next_item=weight).differences(before) == ""
+    assert TrainingConfig(model=model, next_item=0.7).differences(before) == (
+        f"--next-item is 0.7, was {weight}"
+    )
 
 
 @pytest.mark.parametrize("recipe", RECIPES)

@@ -5,27 +5,24 @@ import pytest
 import torch
 
 from model.arrays import Floats, Rows
-from model.evolution import EvolutionNetwork
+from model.evolution import EvolutionNetwork, Head
 
 DIM = 12
 K = 4
 
 
 @pytest.fixture
-def modules() -> tuple[torch.nn.GRU, torch.nn.Linear]:
+def gru() -> torch.nn.GRU:
     torch.manual_seed(0)
-    return torch.nn.GRU(DIM, DIM, bias=False), torch.nn.Linear(DIM, DIM)
+    return torch.nn.GRU(DIM, DIM, bias=False)
 
 
 @pytest.fixture
-def network(modules: tuple[torch.nn.GRU, torch.nn.Linear]) -> EvolutionNetwork:
-    gru, head = modules
+def network(gru: torch.nn.GRU) -> EvolutionNetwork:
     weights = gru.state_dict()
     return EvolutionNetwork(
         weight_ih=weights["weight_ih_l0"].numpy(),
         weight_hh=weights["weight_hh_l0"].numpy(),
-        head_weight=head.weight.detach().numpy(),
-        head_bias=head.bias.detach().numpy(),
     )
 
 
@@ -33,12 +30,13 @@ def evolve(network: EvolutionNetwork, users: list[tuple[Floats, Rows]]) -> Float
     """Evolve users, given the embeddings and the interest of each of their interactions."""
     ends = np.cumsum([len(interests) for _, interests in users])
     slices = [slice(end - len(user[1]), end) for end, user in zip(ends, users, strict=True)]
-    return network.evolve(
+    states = network.evolve(
         np.concatenate([embeddings for embeddings, _ in users]),
         slices,
         np.concatenate([number * K + user[1] for number, user in enumerate(users)]),
-        np.array([np.bincount(interests, minlength=K) for _, interests in users]),
+        np.concatenate([np.bincount(interests, minlength=K) for _, interests in users]),
     )
+    return states.reshape(len(users), K, DIM)
 
 
 def draw(length: int, seed: int) -> tuple[Floats, Rows]:
@@ -49,13 +47,11 @@ def draw(length: int, seed: int) -> tuple[Floats, Rows]:
 
 
 def test_every_sub_sequence_evolves_as_in_torch(
-    network: EvolutionNetwork, modules: tuple[torch.nn.GRU, torch.nn.Linear]
+    network: EvolutionNetwork, gru: torch.nn.GRU
 ) -> None:
-    gru, head = modules
     users = [draw(length, seed) for seed, length in enumerate((7, 0, 1, 30, 12, 7))]
     evolved = evolve(network, users)
 
-    assert evolved.shape == (len(users), K, DIM)
     assert evolved.dtype == np.float32
     n_compared = 0
     for user, (embeddings, interests) in enumerate(users):
@@ -63,10 +59,11 @@ def test_every_sub_sequence_evolves_as_in_torch(
             own = embeddings[interests == j]
             if len(own):
                 with torch.no_grad():
-                    state = gru(torch.from_numpy(own))[1][0]
-                    expected = torch.relu(head(state)).numpy()
+                    expected = gru(torch.from_numpy(own))[1][0].numpy()
                 np.testing.assert_allclose(evolved[user, j], expected, rtol=0, atol=1e-6)
                 n_compared += 1
+            else:
+                assert not evolved[user, j].any()
     assert n_compared > 10
 
 
@@ -78,3 +75,11 @@ def test_strong_inputs_neither_overflow_nor_warn(network: EvolutionNetwork) -> N
 
 def test_users_without_interactions_need_no_step(network: EvolutionNetwork) -> None:
     assert evolve(network, [draw(0, 0), draw(0, 1)]).shape == (2, K, DIM)
+
+
+def test_a_head_is_linear_over_each_state() -> None:
+    torch.manual_seed(0)
+    linear, states = torch.nn.Linear(DIM, DIM), torch.randn(3, K, DIM)
+    head = Head(weight=linear.weight.detach().numpy(), bias=linear.bias.detach().numpy())
+
+    np.testing.assert_allclose(head(states.numpy()), linear(states).detach(), rtol=0, atol=1e-6)

@@ -31,7 +31,8 @@ TERMS: dict[str, dict[str, float]] = {
     "little evolution": {"evolution": 0.2},
     "no evolution": {"evolution": 0.0},
     "evolution alone": {"evolution": 1.0},
-    "all": {"recency": 0.5, "sharing": 0.1, "evolution": 0.3},
+    "a general interest": {"general": 0.6, "general_len": 7},
+    "all": {"recency": 0.5, "sharing": 0.1, "evolution": 0.3, "general": 2.0, "general_len": 12},
 }
 
 PAPER_HARD: dict[str, Any] = {"stage": "hard", "temperature": 0.1, "max_len": MAX_LEN}
@@ -83,13 +84,21 @@ def slow_interests(
 ) -> NDArray[np.float64]:
     """The equations one interaction at a time, in double precision.
 
-    s_j = norm(Σ_t (ε + (1 − ε) a_tj) (1 + age_t)^(−ρ) e_t);  z_j = norm((1 − γ) s_j + γ h_j).
+    s_j = norm(Σ_t (ε + (1 − ε) a_tj) (1 + age_t)^(−ρ) e_t);  z_j = norm((1 − γ) s_j + γ h_j);
+    with a general interest g, z_j = norm(s_j + γ / (1 − γ) h_j + λ g).
     """
     recency, sharing = terms.get("recency", 0.0), terms.get("sharing", 0.0)
     evolution = terms.get("evolution", 0.5)
     exact = {name: tensor.astype(np.float64) for name, tensor in tensors.items()}
     c = exact["hyper_category"]
     history = history[-MAX_LEN:]
+    g = np.zeros(c.shape[1])
+    if terms.get("general") and len(history):
+        state = np.zeros(c.shape[1])
+        for row in history[-int(terms["general_len"]) :]:
+            state = slow_gru_step(exact, exact["item_embedding"][row], state)
+        g = exact["general.weight"] @ state + exact["general.bias"]
+        g *= terms["general"] / np.linalg.norm(g)
     result = []
     for j in range(len(c)):
         total = np.zeros(c.shape[1])
@@ -103,7 +112,7 @@ def slow_interests(
                 own.append(e)
         s = total / np.linalg.norm(total) if total.any() else c[j]
         if stage == "soft":
-            result.append(s)
+            result.append((s + g) / np.linalg.norm(s + g))
             continue
         state = np.zeros(c.shape[1])
         for e in own:
@@ -113,7 +122,7 @@ def slow_interests(
             h /= np.linalg.norm(h)
         else:
             h = s if sharing > 0 else c[j]
-        z = (1 - evolution) * s + evolution * h
+        z = (1 - evolution) * (s + g) + evolution * h
         result.append(z / np.linalg.norm(z))
     return np.array(result)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from model import opal, recipe
+from model import next_item, opal, recipe
 from model.config import TrainingConfig
 from model.dataset import Dataset
 from model.encoder import Stage
@@ -17,7 +17,6 @@ from model.learner import TOTAL, Learner
 from model.model_names import SINGLE_VECTOR_RIVALS
 from model.parallel import Processes
 from model.recipe import new_sampler
-from model.rivals import next_item
 from model.runtime import Runtime
 
 CONFIG = TrainingConfig(k=3, dim=8, batch_size=16, max_len=10)
@@ -41,7 +40,7 @@ def test_losses_are_means_since_they_were_last_taken(dataset: Dataset, stage: St
             together.take_losses()
     means = together.take_losses()
 
-    names = {TOTAL, "future_item", "orthogonality", "uniformity"}
+    names = {TOTAL, "future_item", "orthogonality", "uniformity", "next_item"}
     assert set(means) == (names if stage == "soft" else names | {"unique"})
     for name, mean in means.items():
         assert mean == pytest.approx(sum(losses[name] for losses in taken[2:]) / 3)
@@ -125,7 +124,7 @@ def test_weight_decay_that_does_not_reach_the_items_is_told_once(
     assert caplog.text.count("--weight-decay does not reach the item vectors") == (n_dense == 0)
 
 
-@pytest.mark.parametrize("model", ["cmi", "dssrec", "gru4rec", "sasrec"])
+@pytest.mark.parametrize("model", ["opal", "cmi", "dssrec", "gru4rec", "sasrec"])
 def test_what_losses_draw_goes_on_from_a_checkpoint(
     dataset: Dataset, tmp_path: Path, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,9 +146,10 @@ def test_what_losses_draw_goes_on_from_a_checkpoint(
 
 
 def test_a_model_whose_losses_draw_nothing_costs_the_generator_nothing(dataset: Dataset) -> None:
-    learner = learner_of(dataset)
+    config = replace(CONFIG, general=0.0)
+    learner = Learner(dataset, config, dataset.train_end, Runtime())
     learner.take_step()
 
     random = np.random.default_rng([CONFIG.seed, 0])
-    new_sampler(dataset, CONFIG, dataset.train_end).draw(random)
+    new_sampler(dataset, config, dataset.train_end).draw(random)
     assert learner._random.bit_generator.state == random.bit_generator.state

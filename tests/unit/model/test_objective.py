@@ -70,7 +70,7 @@ def test_the_loss_is_the_weighted_sum_of_all_its_terms(
         return total_loss(encoder.losses(batch, stage, config)).item()
 
     with torch.no_grad():
-        _, a, n = encode_padded(encoder, batch, stage)
+        _, a, n, _ = encode_padded(encoder, batch, stage)
         orthogonality = orthogonality_loss(encoder.hyper_categories()).item()
         uniformity = uniformity_loss(a, n).item()
         unique = unique_loss(a, n).item() if stage == "hard" else 0.0
@@ -155,12 +155,14 @@ def test_every_learned_number_has_the_gradient_of_finite_differences(
             name
         )
 
+    names = {name for name, _ in encoder.named_parameters()}
     scalars = {"log_score_temperature", "recency"} if recipe == "default" else set()
-    tables = {"item_table", "hyper_table", *scalars}
-    hard = {n for n, _ in encoder.named_parameters() if n.startswith(("gru.", "head."))}
+    soft = {"item_table", "hyper_table", *scalars}
+    hard = {name for name in names if name.startswith(("gru.", "head."))}
     if recipe == "default":
         hard.add("evolution_logit")
-    assert learned == (tables | hard if stage == "hard" else tables)
+        soft |= {name for name in names if name.startswith(("gru.", "general."))}
+    assert learned == (soft | hard if stage == "hard" else soft)
 
 
 @every_stage

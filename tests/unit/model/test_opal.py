@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from model.cooccurrence import cluster_directions
 from model.encoder import Stage, normalize
+from model.general_interest import RECENT
 from model.histories import PADDING
 from model.opal import OpalEncoder
 from model.ragged import RaggedRows
@@ -28,7 +29,8 @@ TERMS: dict[str, dict[str, float]] = {
     "recency": {"recency": 0.7},
     "newer counts less": {"recency": -0.2},
     "evolution": {"evolution": 0.1},
-    "all": {"sharing": 0.5, "recency": 0.4, "evolution": 0.8},
+    "general": {"general": 0.7},
+    "all": {"sharing": 0.5, "recency": 0.4, "evolution": 0.8, "general": 0.3},
 }
 every_term = pytest.mark.parametrize("terms", TERMS.values(), ids=TERMS.keys())
 
@@ -44,6 +46,7 @@ def encoder_with(terms: dict[str, float], seed: int = 0) -> OpalEncoder:
         learn_recency="recency" in terms,
         evolution=terms.get("evolution", 0.5),
         learn_evolution="evolution" in terms,
+        general=terms.get("general", 0.0),
     )
     torch.nn.init.constant_(encoder.recency, terms.get("recency", 0.0))
     return encoder
@@ -68,12 +71,19 @@ def pad(rows: list[list[int]], length: int | None = None) -> Tensor:
 def slow_interests(encoder: OpalEncoder, history: list[int], stage: Stage) -> Tensor:
     """arXiv 2407.14741, soft and hard interests, one interaction at a time.
 
-    s_j = norm(Σ_t (ε + (1 − ε) a_tj) (1 + age_t)^(−ρ) e_t); z_j = norm((1 − γ) s_j + γ h_j).
+    s_j = norm(Σ_t (ε + (1 − ε) a_tj) (1 + age_t)^(−ρ) e_t); z_j = norm((1 − γ) s_j + γ h_j);
+    with a general interest g, z_j = norm(s_j + γ / (1 − γ) h_j + λ g).
     """
     e, c = encoder.item_embeddings(), encoder.hyper_categories()
     epsilon, rho, gamma = encoder.sharing, float(encoder.recency), float(encoder.evolution)
     k, dim = c.shape
     a = [torch.softmax(c @ e[row] / encoder.temperature, dim=0) for row in history]
+    g = torch.zeros(dim)
+    if encoder.general is not None and history:
+        state = torch.zeros(dim)
+        for row in history[-RECENT:]:
+            state = slow_gru_step(encoder, e[row], state)
+        g = encoder.general.weight * functional.normalize(encoder.general.head(state), dim=0)
     result = []
     for j in range(k):
         s = c[j]
@@ -84,7 +94,7 @@ def slow_interests(encoder: OpalEncoder, history: list[int], stage: Stage) -> Te
                 total += (epsilon + (1 - epsilon) * a[t][j]) * (1 + age) ** -rho * e[row]
             s = functional.normalize(total, dim=0)
         if stage == "soft":
-            result.append(s)
+            result.append(functional.normalize(s + g, dim=0))
             continue
         state = torch.zeros(dim)
         own = [row for row in history if int((c @ e[row]).argmax()) == j]
@@ -93,7 +103,7 @@ def slow_interests(encoder: OpalEncoder, history: list[int], stage: Stage) -> Te
         h = functional.normalize(functional.relu(encoder.head(state)), dim=0)
         if not own or not h.any():
             h = s if epsilon else c[j]
-        result.append(functional.normalize((1 - gamma) * s + gamma * h, dim=0))
+        result.append(functional.normalize((1 - gamma) * (s + g) + gamma * h, dim=0))
     return torch.stack(result)
 
 
@@ -127,7 +137,7 @@ def test_interests_are_those_of_the_equations(
 
 
 @pytest.mark.parametrize("stage", STAGES)
-@pytest.mark.parametrize("term", ["sharing", "recency", "evolution"])
+@pytest.mark.parametrize("term", ["sharing", "recency", "evolution", "general"])
 def test_every_term_says_something(term: str, stage: Stage) -> None:
     rows = pad(histories())
     plain, changed = (encode(encoder_with(terms), rows, stage) for terms in (PAPER, TERMS[term]))
@@ -206,7 +216,9 @@ def test_an_empty_history_gives_the_hyper_categories(encoder: OpalEncoder, stage
             torch.testing.assert_close(user, encoder.hyper_categories().detach())
 
 
-def test_one_interaction_is_every_soft_interest(encoder: OpalEncoder) -> None:
+@pytest.mark.parametrize("term", ["paper", "sharing", "recency"])
+def test_one_interaction_is_every_soft_interest(term: str) -> None:
+    encoder = encoder_with(TERMS[term])
     interests = encode(encoder, pad([[5]]), "soft")
 
     for interest in interests[0]:
@@ -376,7 +388,8 @@ def test_gradients_reach_only_the_items_of_the_histories(
     touched = encoder.item_table.grad.abs().sum(1) > 0
     assert torch.isfinite(encoder.item_table.grad).all()
     assert set(touched.nonzero().flatten().tolist()) == {row for own in rows for row in own}
-    assert (encoder.gru.weight_ih_l0.grad is not None) == (stage == "hard")
+    reads = stage == "hard" or encoder.general is not None
+    assert (encoder.gru.weight_ih_l0.grad is not None) == reads
 
 
 def test_normalize_is_that_of_torch_with_its_gradient() -> None:

@@ -131,8 +131,9 @@ def test_where_all_items_are_within_50_their_order_decides(
 def test_the_hard_stage_starts_from_the_best_of_the_soft_one(
     dataset: Dataset, tmp_path: Path
 ) -> None:
-    # Steps this large end a stage anywhere but at its best.
-    training = Recorded(dataset, replace(CONFIG, learning_rate=0.3, averaging=0.0), tmp_path)
+    # Steps this large end a stage anywhere but at its best; the general interest bears them.
+    config = replace(CONFIG, learning_rate=0.3, averaging=0.0, general=0.0)
+    training = Recorded(dataset, config, tmp_path)
     training.run()
     best, state = kept(tmp_path)["soft"]
     before, after = training.at_hand_over

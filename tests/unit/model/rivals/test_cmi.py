@@ -8,12 +8,13 @@ from torch.nn import functional
 
 from model.config import TrainingConfig
 from model.dataset import Dataset
+from model.histories import TrainingBatch, sorting_order
 from model.recipe import new_encoder, new_sampler
 from model.rivals import cmi as module
 from model.rivals.cmi import LONGEST_UNSPLIT, Cmi, contrast_loss, two_halves
 from model.rivals.rival import MAIN, PaddedHistories
 from tests.planted import chance_of, normalised_mutual_information
-from tests.rivals import DIM, K, exported, history_of, load, new_rival, ragged
+from tests.rivals import DIM, N_ITEMS, K, exported, history_of, load, new_rival, ragged
 
 
 def cmi() -> Cmi:
@@ -157,7 +158,47 @@ def test_both_halves_predict(dataset: Dataset) -> None:
     first, second = (rival.best_interest_loss(on_device, half) for half in halves.chunk(2))
     assert first != second
     torch.testing.assert_close(found["prediction"], (first + second) / 2)
-    assert set(found) == {"prediction", "contrast", "orthogonality", "uniformity"}
+    assert set(found) == {"prediction", "contrast", "orthogonality", "uniformity", "next_item"}
+
+
+def one_batch(
+    histories: list[list[int]], *, positives: list[list[int]], negatives: list[int]
+) -> TrainingBatch:
+    """A batch that names all items of the catalog."""
+    lengths = np.array([len(history) for history in histories])
+    rows = np.concatenate(histories)
+    return TrainingBatch(
+        items=np.arange(N_ITEMS),
+        histories=rows,
+        lengths=lengths,
+        ages=np.concatenate([np.arange(length)[::-1] for length in lengths]),
+        by_item=sorting_order(rows, N_ITEMS),
+        positives=np.concatenate(positives),
+        owners=np.repeat(range(len(positives)), [len(each) for each in positives]),
+        negatives=np.array(negatives),
+        log_weights=None,
+        own_future=np.zeros((2, 0), dtype=np.int64),
+    )
+
+
+def test_the_general_interest_learns_the_next_item_after_each_interaction() -> None:
+    rival, histories = cmi(), [[3, 7, 3], [5], [1, 2]]
+    batch = one_batch(histories, positives=[[4], [6], [9]], negatives=[2, 7, 9, 30])
+    config = TrainingConfig(model="cmi", k=K, dim=DIM, next_item=0.5)
+    paper = TrainingConfig.for_recipe("paper", model="cmi")
+
+    found = rival.losses(batch, MAIN, config)["next_item"]
+
+    items, losses = rival.item_embeddings(), []
+    for history in histories:
+        for t in range(1, len(history)):
+            _, state = rival.gru(items[history[:t]])
+            general = functional.normalize(functional.relu(rival.head(state[0])), dim=0)
+            others = [negative for negative in (2, 7, 9, 30) if negative != history[t]]
+            scores = items[[history[t], *others]] @ general / rival.score_temperature
+            losses.append(-scores.log_softmax(0)[0])
+    torch.testing.assert_close(found, torch.stack(losses).mean() / 2)
+    assert "next_item" not in rival.losses(batch, MAIN, paper)
 
 
 def test_only_the_first_users_are_contrasted(

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from model import next_item
 from model.config import TrainingConfig
 from model.histories import TrainingBatch, sorting_order
-from model.rivals import next_item
 from model.rivals.gru4rec import Gru4Rec
 from model.rivals.rival import MAIN, Rival
 from model.rivals.sasrec import SasRec
