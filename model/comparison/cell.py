@@ -150,14 +150,11 @@ class Cell:
             return f"of format {before.get('format_version')}, this program reads {FORMAT_VERSION}"
         if before.get("dataset", {}).get("summary") != self.summary:
             return f"of another data set than {self.dataset}"
-        now = self.describe()
-        # By way of JSON, as those before went.
-        if json.loads(json.dumps(now["config"])) != before.get("config"):
-            before_config = before.get("config")
-            told = before_config if isinstance(before_config, dict) else {}
-            words = self.config.differences(told) if self.config else "it has options"
-            return f"with other options ({words})"
-        return ""
+        options = before.get("config")
+        if self.config is None:
+            return "" if options is None else "of a training"
+        words = self.config.differences(options if isinstance(options, dict) else {})
+        return f"with other options ({words})" if words else ""
 
     def read_description(self) -> dict[str, Any] | None:
         """Read ``cell.json``; None where there is none.
