@@ -165,7 +165,7 @@ class TrainingConfig:
     general: float = _option(
         0.3,
         "length, beside that of an interest, of the general interest that every interest also "
-        "holds: what a GRU makes of the whole recent history; learned from this start; 0: none",
+        "holds: what a GRU makes of the newest 20 interactions; learned from this start; 0: none",
         float,
         least=0.0,
     )
@@ -253,9 +253,16 @@ class TrainingConfig:
         values = asdict(self)
         if self.model != OPAL:
             values = {name: value for name, value in values.items() if name not in OPAL_ONLY}
-        if self.model not in NEXT_ITEM_MODELS:
+        if not self._learns_next_items():
             del values["next_item"]
         return values
+
+    def _learns_next_items(self) -> bool:
+        """Whether ``next_item`` says anything of the training."""
+        if self.model == OPAL:
+            return self.general > 0
+        has_own_loss = self.model == "sasrec" and self.recipe == "paper"
+        return self.model in NEXT_ITEM_MODELS and not has_own_loss
 
     def differences(self, before: dict[str, Any]) -> str:
         """Name the options that are not what they were, for a message.
@@ -267,7 +274,7 @@ class TrainingConfig:
             Such as "--k is 4, was 8; --seed is 1, was 0"; empty where nothing differs.
         """
         before = {**_BEFORE, **before}
-        before.setdefault("next_item", _NEXT_ITEM_BEFORE.get(before["model"], 0.0))
+        before.setdefault("next_item", _NEXT_ITEM_BEFORE.get(str(before["model"]), 0.0))
         now = self.to_dict()
         changed = [name for name in now if now[name] != before.get(name)]
         return "; ".join(

@@ -39,14 +39,15 @@ class EvolutionNetwork:
         return np.ascontiguousarray(gates) * signs[:, np.newaxis, np.newaxis]
 
     def evolve(
-        self, embeddings: Floats, users: Sequence[slice], sub_sequence: Rows, lengths: Rows
+        self, embeddings: Floats, parts: Sequence[slice], sub_sequence: Rows, lengths: Rows
     ) -> Floats:
         """Run every sub-sequence through the network.
 
         Args:
             embeddings: e_t of what all users read, user after user, each in time order.
                 Shape (n, d), float32.
-            users: Where that of each user lies; a product's shape depends on it alone.
+            parts: Where one user's lie; a user may have several. Each part is multiplied alone, so
+                that the shapes of products, and their rounding, depend on nothing else.
             sub_sequence: The sub-sequence of each interaction. Shape (n,), int64.
             lengths: Interactions of each sub-sequence, 0 allowed. Shape (m,), int64.
 
@@ -57,8 +58,8 @@ class EvolutionNetwork:
         if len(embeddings):
             running, cell, order = _lay_out(sub_sequence, lengths)
             inputs = np.empty((3, len(embeddings), self._dim), dtype=np.float32)
-            for user in users:
-                inputs[:, cell[user]] = embeddings[user] @ self._from_input
+            for part in parts:
+                inputs[:, cell[part]] = embeddings[part] @ self._from_input
             with np.errstate(over="ignore"):  # a gate that is shut: exp = ∞, 1 / ∞ = 0
                 states[order[: running[0]]] = self._last_states(inputs, running)
         return states
@@ -119,7 +120,7 @@ class Head:
         self._bias = bias
 
     def __call__(self, states: Floats) -> Floats:
-        """Map states of shape (n_users, m, d)."""
+        """Map states of shape (n_users, m, d), float32, to as many of the same shape."""
         # One product for each user, all of one shape: none depends on how many there are.
         result: Floats = states @ self._weight
         result += self._bias

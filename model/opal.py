@@ -40,13 +40,13 @@ class EncodedHistories(NamedTuple):
         assignment: Soft assignment a_vj of each distinct item: a_tj of every interaction with it.
             Shape (U, k), float32.
         occurrences: Interactions with each of these items. Shape (U,), float32.
-        read: What the general interest is made of; None without one.
+        recent: What the general interest is made of; None without one.
     """
 
     interests: Tensor
     assignment: Tensor
     occurrences: Tensor
-    read: ReadHistories | None
+    recent: ReadHistories | None
 
 
 class OpalEncoder(TrainableEncoder):
@@ -208,11 +208,11 @@ class OpalEncoder(TrainableEncoder):
             is_hard=stage == HARD,
         )
         losses = {"future_item": prediction, **guidance}
-        if encoded.read is not None:
+        if encoded.recent is not None and config.next_item:
             candidates = Candidates(
                 vectors, negatives, tensor(batch.negatives), log_weights, temperature
             )
-            losses["next_item"] = config.next_item * next_item_loss(*encoded.read, candidates)
+            losses["next_item"] = config.next_item * next_item_loss(*encoded.recent, candidates)
         return losses
 
     @torch.no_grad()
@@ -238,7 +238,9 @@ class OpalEncoder(TrainableEncoder):
         if self.general is not None:
             head = self.general.head.state_dict()
             tensors |= {f"general.{name}": value for name, value in head.items()}
-            settings |= {"general": self.general.weight.item(), "general_len": RECENT}
+            # Programs that know no general interest refuse this name instead of leaving it out.
+            general = {"general": self.general.weight.item(), "general_len": RECENT}
+            settings |= {"model": "opal-general", **general}
         return Exported({name: each.cpu().numpy() for name, each in tensors.items()}, settings)
 
     def forward(self, histories: Tensor, stage: Stage) -> EncodedHistories:
@@ -282,14 +284,14 @@ class OpalEncoder(TrainableEncoder):
             )
             # norm((1 − γ) s + γ h), over 1 − γ
             mixed = mixed + self.evolution_logit.exp() * evolved
-        read = None
+        recent = None
         if self.general is not None:
-            read = self.general.read(self.gru, vectors, histories, ages)
-            mixed = mixed + self.general(read).unsqueeze(1)
+            recent = self.general.read(self.gru, vectors, histories, ages)
+            mixed = mixed + self.general(recent).unsqueeze(1)
         if mixed is not interests:
             interests = normalize(mixed)
         occurrences = histories.occurrences(len(vectors)).to(assignment.dtype)
-        return EncodedHistories(interests, assignment, occurrences, read)
+        return EncodedHistories(interests, assignment, occurrences, recent)
 
     def _soft_interests(
         self,

@@ -25,7 +25,6 @@ _OPAL: dict[str, Any] = {
     "evolution": 0.5,
     "learn_evolution": False,
     "general": 0.0,
-    "next_item": 0.0,
     "weight_decay": 1e-4,
     "averaging": 0.0,
     "eval_every": 1000,

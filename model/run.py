@@ -221,10 +221,12 @@ def write_encoder(
 
     Args:
         path: The file.
-        tensors: ``item_embedding``, ``hyper_category`` and, for the hard stage, ``gru.weight_ih``,
-            ``gru.weight_hh``, ``head.weight``, ``head.bias``.
-        config: ``stage``, ``temperature``, ``max_len``; where they are not the paper's (0, 0, ½),
-            ``recency``, ``sharing`` and ``evolution`` too.
+        tensors: Of OPAL ``item_embedding``, ``hyper_category``; for the hard stage and the general
+            interest ``gru.weight_ih``, ``gru.weight_hh``; for the one ``head.weight``,
+            ``head.bias``, for the other ``general.weight``, ``general.bias``.
+        config: Of OPAL ``stage``, ``temperature``, ``max_len``; where they are not the paper's (0,
+            0, ½), ``recency``, ``sharing`` and ``evolution`` too; where there is a general
+            interest, ``general``, ``general_len``, and "opal-general" as ``model``.
     """
     # safetensors writes memory as it lies: a transposed array would come back as another one.
     as_rows = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}

@@ -67,8 +67,8 @@ _OF_DEFAULT = (
         "evolution",
         "learn_evolution",
     ),
-    _lever("no-general", "no general interest", "general", "next_item"),
-    _lever("no-next-item", "general interest learns by future items alone", "next_item"),
+    _lever("no-general", "no general interest", "general"),
+    Variant("no-next-item", "general interest learns by future items alone", {"next_item": 0.0}),
     Variant("no-averaging", "weights not averaged", {"averaging": 0.0}),
     _lever("dim-64", "d = 64", "dim"),
 )

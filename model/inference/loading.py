@@ -11,9 +11,11 @@ from model.tensor_files import DAMAGE, map_tensors
 
 ENCODER_FILE = "encoder.safetensors"
 
-# Each has load(tensors, settings); a file that names no model holds OPAL, as all once did.
+# Each has load(tensors, settings); a file that names no model holds OPAL without a general
+# interest, as all once did.
 _MODULES = {
     "opal": "model.inference.opal",
+    "opal-general": "model.inference.opal",
     "octopus": "model.inference.octopus",
     "mind": "model.inference.mind",
     "comirec-dr": "model.inference.comirec_dr",

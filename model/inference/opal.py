@@ -16,6 +16,7 @@ from model.inference.encoder import Interests
 from model.tensor_files import Tensors
 
 _LEAST_SQUARE = np.float32(1e-24)  # what is shorter than 1e-12 has no direction
+_MAX_WEIGHT = 1e9  # far more, and float32 does not hold the sum
 _ZERO = np.zeros(1, dtype=np.float32)
 
 
@@ -237,14 +238,14 @@ class OpalInferenceEncoder:
         if self._head is not None and evolved is not None:
             evolved = self._head(evolved)
             np.maximum(evolved, 0, out=evolved)
-            evolved *= (counts > 0)[..., np.newaxis]
+            evolved[counts == 0] = 0
             fallback = interests if self._sharing else self._hyper_categories
             evolved = _normalise(evolved, fallback=fallback)
             share = 1 - self._evolution
             mixed = share * interests + self._evolution * evolved
         if self._general is not None and general is not None:
             general = self._general.head(general)
-            general *= (counts.sum(1) > 0)[:, np.newaxis, np.newaxis]
+            general[counts.sum(1) == 0] = 0
             mixed = mixed + share * self._general.weight * _normalise(general, fallback=_ZERO)
         return _normalise(mixed, fallback=self._hyper_categories)
 
@@ -321,7 +322,8 @@ def load(tensors: Tensors, settings: dict[str, Any]) -> OpalInferenceEncoder:
             weight_ih=tensors["gru.weight_ih"], weight_hh=tensors["gru.weight_hh"]
         )
     if weight:
-        general = General(_head(tensors, "general"), weight, settings["general_len"])
+        length = min(settings["general_len"], settings["max_len"])
+        general = General(_head(tensors, "general"), weight, length)
     return OpalInferenceEncoder(
         item_vectors=tensors["item_embedding"],
         hyper_categories=tensors["hyper_category"],
@@ -357,8 +359,8 @@ def _check_settings(settings: dict[str, Any]) -> None:
         if type(share) not in (int, float) or not 0 <= share <= 1:
             raise ValueError(f"{name} is {share!r}, expected a number from 0 to 1")
     weight = settings.get("general", 0.0)
-    if type(weight) not in (int, float) or not 0 <= weight < math.inf:
-        raise ValueError(f"general is {weight!r}, expected a number from 0")
+    if type(weight) not in (int, float) or not 0 <= weight <= _MAX_WEIGHT:
+        raise ValueError(f"general is {weight!r}, expected a number from 0 to {_MAX_WEIGHT:g}")
     length = settings.get("general_len", 1)
     if type(length) is not int or length < 1:
         raise ValueError(f"general_len is {length!r}, expected a whole number from 1")

@@ -133,7 +133,12 @@ class Cmi(Rival):
 
 
 def _as_sequences(histories: PaddedHistories) -> tuple[Tensor, Tensor, Tensor, int]:
-    """Return what ``model.ragged`` runs a GRU over: vectors, their rows, owners, and how many."""
+    """Return what ``model.ragged`` runs a GRU over.
+
+    Returns:
+        e of each interaction, shape (n, d), float32; their rows and users, each of shape (n,),
+        int64; and how many users there are.
+    """
     vectors = histories.vectors[histories.is_item]
     rows = torch.arange(len(vectors), device=vectors.device)
     owners = torch.repeat_interleave(histories.is_item.sum(1))

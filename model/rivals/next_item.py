@@ -47,10 +47,10 @@ class NextItemRival(Rival):
         """See ``Rival.losses_of``."""
         states = self._states_of(batch.histories)
         interests = self._sized(newest(states, batch.histories.is_item).unsqueeze(1))
-        return {
-            "prediction": self.prediction_loss(batch, interests),
-            "next_item": config.next_item * self.next_item_loss(batch, states),
-        }
+        losses = {"prediction": self.prediction_loss(batch, interests)}
+        if config.next_item:
+            losses["next_item"] = config.next_item * self.next_item_loss(batch, states)
+        return losses
 
     def _states_of(self, histories: PaddedHistories) -> Tensor:
         with mixed_precision(self.item_table.device):

@@ -48,8 +48,9 @@ class RivalBatch(NamedTuple):
         log_weights: Of the negatives; None: 0. Shape (N,), float32.
         own_future: User and negative of each negative in that user's future. Shape (2, n), int64.
         items: Vectors of the batch's distinct items. Shape (U, d), float32.
-        rows: Those of the histories, one history after the other. Shape (n_interactions,), int64.
-        negative_rows: Those of the negatives. Shape (N,), int64.
+        rows: The histories' interactions as rows of ``items``, one history after the other, oldest
+            first. Shape (n_interactions,), int64.
+        negative_rows: The negatives as rows of ``items``. Shape (N,), int64.
     """
 
     histories: PaddedHistories

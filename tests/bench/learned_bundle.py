@@ -1,7 +1,7 @@
 """Bundles with the structure of learned embeddings, and real histories to ask them with.
 
 Items are those of ``learned_catalog``. Hyper-categories are found as training finds them where it
-starts. The GRU's weights are random, so its share of an interest is small (γ): it runs in full,
+starts. The GRU's weights are random, so its share of an interest is small (γ, λ): it runs in full,
 and interests stay what they are for trained encoders, means of parts of a history. What an
 approximate index finds for such interests is a fair choice of index and of operating point.
 """
@@ -22,6 +22,8 @@ from tests.bench.synthetic import MAX_LEN
 from tests.bundles import write_random_encoder, write_run
 
 EVOLUTION = 0.02
+GENERAL = 0.02
+GENERAL_LEN = 20  # as training has it; not imported: that would load torch
 _BUILD_THREADS = 2
 _TUNING_HISTORIES = 300  # for the build: probes, and what the index is tuned on
 
@@ -67,6 +69,8 @@ def make_learned_bundle(
         max_len=MAX_LEN,
         rng=rng,
         evolution=EVOLUTION,
+        general=GENERAL,
+        general_len=GENERAL_LEN,
     )
     tuning = pl.Series(
         "history", [each.tolist() for each in histories[n_histories:]], dtype=pl.List(pl.Int32)

@@ -36,9 +36,19 @@ class PlainEncoder(nn.Module):
         tensors: Of the encoder's file, by name.
         temperature: τ.
         evolution: γ, the share of the evolved interest.
+        general: λ, the length of the general interest; 0: there is none.
+        general_len: Interactions that it is made of.
     """
 
-    def __init__(self, tensors: dict[str, Tensor], *, temperature: float, evolution: float) -> None:
+    def __init__(
+        self,
+        tensors: dict[str, Tensor],
+        *,
+        temperature: float,
+        evolution: float,
+        general: float = 0.0,
+        general_len: int = 0,
+    ) -> None:
         super().__init__()
         vectors = tensors["item_embedding"]
         self.items = nn.Embedding.from_pretrained(vectors)  # type: ignore[no-untyped-call]
@@ -53,6 +63,12 @@ class PlainEncoder(nn.Module):
         }
         self.gru.load_state_dict(learned)
         self.head.load_state_dict({name: tensors[f"head.{name}"] for name in ("weight", "bias")})
+        self.general, self.general_len = general, general_len
+        if general:
+            self.general_head = nn.Linear(dim, dim)
+            self.general_head.load_state_dict(
+                {name: tensors[f"general.{name}"] for name in ("weight", "bias")}
+            )
 
     def forward(self, histories: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Encode histories that each hold at least one item.
@@ -81,6 +97,14 @@ class PlainEncoder(nn.Module):
         evolved = self.hyper_categories.repeat(len(histories), 1, 1)
         evolved[is_filled] = functional.normalize(functional.relu(self.head(states[0])), dim=-1)
 
+        if self.general:
+            recent = [
+                own[max(0, length - self.general_len) : length]
+                for own, length in zip(vectors, lengths.tolist(), strict=True)
+            ]
+            _, states = self.gru(pack_sequence(recent, enforce_sorted=False))
+            general = functional.normalize(self.general_head(states[0]), dim=-1)
+            interests = interests + self.general * general[:, None]
         mixed = (1 - self.evolution) * interests + self.evolution * evolved
         weights = assignment.sum(1) / lengths[:, None]
         return functional.normalize(mixed, dim=-1), weights, counts
@@ -100,7 +124,11 @@ class PlainCore:
         self.version: str = json.loads((bundle / MANIFEST_FILE).read_text())["version"]
         self._max_len: int = config["max_len"]
         self._encoder = PlainEncoder(
-            tensors, temperature=config["temperature"], evolution=config.get("evolution", 0.5)
+            tensors,
+            temperature=config["temperature"],
+            evolution=config.get("evolution", 0.5),
+            general=config.get("general", 0.0),
+            general_len=config.get("general_len", 0),
         ).eval()
         vectors = tensors["item_embedding"].numpy()
         self._index = faiss.IndexFlatIP(vectors.shape[1])

@@ -131,7 +131,9 @@ def test_peers_get_answers_in_order_and_each_as_long_as_it_was_asked_for(
     assert [len(each["candidates"]) for each in together] == [each["top_k"] for each in requests]
     for request, found in zip(requests, together, strict=True):
         [alone] = [orjson.loads(to_json(each)) for each in answer([request])]
-        assert alone["candidates"][0] == found["candidates"][0]
+        best, same = alone["candidates"][0], found["candidates"][0]
+        assert best["item_id"] == same["item_id"]
+        assert best["score"] == pytest.approx(same["score"], abs=2e-6), "torch rounds by the batch"
 
 
 def test_a_core_computes_all_requests_in_turn_until_the_time_is_over() -> None:

@@ -163,6 +163,21 @@ def test_a_model_with_a_single_vector_has_one_interest_whatever_the_data(
     assert TrainingConfig(model=model).fitted_to(10).k == min(k, 4)
 
 
+@pytest.mark.parametrize(
+    "config",
+    [
+        TrainingConfig(general=0.0),
+        TrainingConfig(model="mind"),
+        TrainingConfig.for_recipe("paper", model="sasrec"),
+    ],
+)
+def test_what_learns_no_next_items_in_a_history_names_no_weight_of_them(
+    config: TrainingConfig,
+) -> None:
+    assert "next_item" not in config.to_dict()
+    assert config.differences(replace(config, next_item=0.3).to_dict()) == ""
+
+
 def test_a_rivals_values_do_not_name_what_only_opal_has() -> None:
     mine, theirs = TrainingConfig().to_dict(), TrainingConfig(model="mind").to_dict()
 
@@ -173,12 +188,13 @@ def test_a_rivals_values_do_not_name_what_only_opal_has() -> None:
 def test_what_an_earlier_version_does_not_say_is_that_of_opal() -> None:
     config = TrainingConfig(general=0.0, next_item=0.0)
     before = config.to_dict()
-    del before["model"], before["unit_vectors"], before["general"], before["next_item"]
+    del before["model"], before["unit_vectors"], before["general"]
 
     assert config.differences(before) == ""
     assert TrainingConfig().differences(before) == (
         "--general is 0.3, was 0.0; --next-item is 1.0, was 0.0"
     )
+    assert config.differences({**before, "model": []}) == "--model is opal, was []"
     assert TrainingConfig(model="mind").differences(before) == "--model is mind, was opal"
 
 

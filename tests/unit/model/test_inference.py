@@ -1,6 +1,7 @@
 """The encoder without torch: the same interests, and clear words on damage."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from model.run import write_encoder
 from tests.bundles import clustered_vectors, load_opal, write_random_encoder
 
 N_ITEMS = 50
-MAX_LEN = 20
+MAX_LEN = 30  # more than the general interest reads
 STAGES: list[Stage] = ["soft", "hard"]
 
 # Terms of the encoder that the paper does not have, one at a time and all together.
@@ -51,7 +52,7 @@ def stage(request: pytest.FixtureRequest) -> Stage:
 def pair(stage: Stage, tmp_path: Path) -> Pair:
     """An encoder in torch, and what ``load_encoder`` makes of its export."""
     torch.manual_seed(1)
-    encoder = OpalEncoder(n_items=N_ITEMS, n_interests=4, dim=8, temperature=0.1)
+    encoder = OpalEncoder(n_items=N_ITEMS, n_interests=4, dim=8, temperature=0.1, general=0.4)
     export_encoder(encoder, tmp_path / "encoder.safetensors", stage, MAX_LEN)
     return encoder, load_opal(tmp_path / "encoder.safetensors")
 
@@ -211,6 +212,7 @@ def test_terms_that_were_learned_are_those_of_torch(
         sharing=terms.get("sharing", 0.0),
         evolution=min(max(terms.get("evolution", 0.5), 0.01), 0.99),  # training's lie between
         learn_recency=True,
+        general=terms.get("general", 0.0),
     )
     torch.nn.init.constant_(encoder.recency, terms.get("recency", 0.0))
     export_encoder(encoder, tmp_path / "encoder.safetensors", stage, MAX_LEN)
@@ -423,6 +425,12 @@ def test_tensors_that_are_no_encoder_are_named(
         ("evolution", float("nan")),
         ("evolution", 2),
         ("evolution", "all"),
+        ("general", -0.1),
+        ("general", 1e39),
+        ("general", float("nan")),
+        ("general", True),
+        ("general_len", 0),
+        ("general_len", 2.5),
     ],
 )
 def test_a_value_that_nothing_can_be_encoded_with_is_named(
@@ -432,5 +440,28 @@ def test_a_value_that_nothing_can_be_encoded_with_is_named(
     random_encoder(tmp_path, "hard", {})
     write_encoder(path, load_file(path), {**PAPER_HARD, name: value})
 
-    with pytest.raises(InputError, match=rf"not an encoder \({name} is {value!r}, expected"):
+    words = rf"not an encoder \({name} is {re.escape(repr(value))}, expected"
+    with pytest.raises(InputError, match=words):
         load_opal(path)
+
+
+def test_a_general_interest_of_more_interactions_than_count_reads_those_that_do(
+    stage: Stage, tmp_path: Path
+) -> None:
+    terms = {"general": 0.6, "general_len": MAX_LEN}
+    whole = random_encoder(tmp_path, stage, terms)
+    beyond = random_encoder(tmp_path, stage, {**terms, "general_len": 2**70})
+
+    history = rows(MAX_LEN + 9)
+    np.testing.assert_array_equal(beyond.encode(history).vectors, whole.encode(history).vectors)
+
+
+def test_programs_before_the_general_interest_refuse_an_encoder_that_has_one(
+    tmp_path: Path,
+) -> None:
+    names = {}
+    for general in (0.0, 0.3):
+        encoder = OpalEncoder(n_items=9, n_interests=2, dim=4, temperature=0.1, general=general)
+        names[general] = encoder.exported("soft").settings.get("model", "opal")
+
+    assert names == {0.0: "opal", 0.3: "opal-general"}, "they know opal alone"

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from model import next_item
 from model.config import LossWeights, Recipe, TrainingConfig
 from model.dataset import Dataset
-from model.encoder import Stage
+from model.encoder import Stage, normalize
+from model.general_interest import RECENT
 from model.histories import PADDING, BatchSampler, TrainingBatch
 from model.learner import total_loss
 from model.losses import hard_assignment, orthogonality_loss, uniformity_loss, unique_loss
@@ -163,6 +165,47 @@ def test_every_learned_number_has_the_gradient_of_finite_differences(
         hard.add("evolution_logit")
         soft |= {name for name in names if name.startswith(("gru.", "general."))}
     assert learned == (soft | hard if stage == "hard" else soft)
+
+
+@every_stage
+def test_the_general_interest_learns_the_next_item_after_each_interaction(
+    dataset: Dataset, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(next_item, "POSITIONS_PER_USER", RECENT)  # all of them
+    torch.manual_seed(3)
+    encoder = OpalEncoder(
+        n_items=dataset.n_items, n_interests=3, dim=8, temperature=0.1, general=0.4
+    )
+    drawn, random = batch_of(dataset, 4), np.random.default_rng(1)
+    lengths = np.array([RECENT + 6, 1, 5, 2])
+    rows = random.integers(len(drawn.items), size=lengths.sum())
+    weights = random.normal(size=len(drawn.negatives)).astype(np.float32)
+    batch = replace(
+        drawn,
+        histories=rows,
+        lengths=lengths,
+        ages=np.concatenate([np.arange(length)[::-1] for length in lengths]),
+        by_item=rows.argsort(),
+        log_weights=weights,
+    )
+    assert encoder.general is not None
+
+    found = encoder.losses(batch, stage, replace(CONFIG, next_item=0.5))["next_item"]
+
+    e, losses = encoder.item_embeddings(), []
+    for history in np.split(batch.items[rows], lengths.cumsum()[:-1]):
+        recent = history[-RECENT:]
+        for t in range(1, len(recent)):
+            _, state = encoder.gru(e[recent[:t]])
+            general = normalize(encoder.general.head(state[0]))
+            scores = [general @ e[recent[t]] / 0.1]
+            for negative, weight in zip(batch.items[batch.negatives], weights, strict=True):
+                if negative != recent[t]:
+                    scores.append(general @ e[negative] / 0.1 + weight)
+            losses.append(torch.stack(scores).logsumexp(0) - scores[0])
+    assert len(losses) == RECENT - 1 + 4 + 1
+    torch.testing.assert_close(found, torch.stack(losses).mean() / 2)
+    assert "next_item" not in encoder.losses(batch, stage, replace(CONFIG, next_item=0.0))
 
 
 @every_stage

@@ -83,6 +83,13 @@ def test_next_item_loss_is_that_of_a_loop_over_positions() -> None:
     torch.testing.assert_close(found, torch.stack(losses).mean())
 
 
+@pytest.mark.parametrize("cls", [Gru4Rec, SasRec])
+def test_without_weight_the_next_items_are_left_out(cls: type[Rival]) -> None:
+    losses = new(cls).losses(batch_of(HISTORIES), MAIN, replace(CONFIG, next_item=0.0))
+
+    assert set(losses) == {"prediction"}
+
+
 def test_prediction_loss_is_about_the_newest_state() -> None:
     rival = new(Gru4Rec)
     batch = batch_of(HISTORIES)
