@@ -1,0 +1,72 @@
+"""The general interest against torch's GRU over each history alone."""
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from model.general_interest import RECENT, GeneralInterest
+from model.ragged import RaggedRows
+
+DIM, N_ITEMS = 6, 30
+
+
+@pytest.fixture
+def gru() -> torch.nn.GRU:
+    torch.manual_seed(0)
+    return torch.nn.GRU(DIM, DIM, bias=False)
+
+
+@pytest.fixture
+def general() -> GeneralInterest:
+    torch.manual_seed(1)
+    return GeneralInterest(dim=DIM, weight=0.4)
+
+
+def ragged(lengths: list[int]) -> tuple[RaggedRows, Tensor]:
+    """Draw histories of these lengths. Returns them, and their ages."""
+    torch.manual_seed(2)
+    rows = torch.randint(N_ITEMS, (sum(lengths),))
+    ages = torch.cat([torch.arange(length).flip(0) for length in lengths])
+    return RaggedRows(rows, torch.tensor(lengths), rows.argsort()), ages
+
+
+@torch.no_grad()
+def test_it_is_what_the_gru_makes_of_the_newest(
+    gru: torch.nn.GRU, general: GeneralInterest
+) -> None:
+    lengths = [3, 0, RECENT, RECENT + 9, 1]
+    histories, ages = ragged(lengths)
+    vectors = torch.randn(N_ITEMS, DIM)
+
+    read = general.read(gru, vectors, histories, ages)
+    found = general(read)
+
+    assert read.lengths.tolist() == [3, 0, RECENT, RECENT, 1]
+    states = read.states.split(read.lengths.tolist())
+    for user, rows in enumerate(histories.rows.split(lengths)):
+        if not len(rows):
+            assert not found[user].any()
+            continue
+        after_each, _ = gru(vectors[rows[-RECENT:]])
+        expected = functional.normalize(general.head(after_each), dim=1)
+        torch.testing.assert_close(states[user], expected)
+        torch.testing.assert_close(found[user], 0.4 * expected[-1])
+
+
+def test_without_any_interaction_there_is_none(gru: torch.nn.GRU, general: GeneralInterest) -> None:
+    histories, ages = ragged([0, 0])
+
+    found = general(general.read(gru, torch.randn(N_ITEMS, DIM), histories, ages))
+
+    assert found.tolist() == [[0.0] * DIM] * 2
+
+
+def test_dropped_interactions_count_in_the_ages(
+    gru: torch.nn.GRU, general: GeneralInterest
+) -> None:
+    histories, ages = ragged([5])
+
+    read = general.read(gru, torch.randn(N_ITEMS, DIM), histories, ages * 6)
+
+    assert read.lengths.tolist() == [4], "the fifth is older than 20 others, though they are gone"
