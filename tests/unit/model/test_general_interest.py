@@ -43,8 +43,8 @@ def test_it_is_what_the_gru_makes_of_the_newest(
     found = general(read)
 
     assert read.lengths.tolist() == [3, 0, RECENT, RECENT, 1]
-    states = read.states.split(read.lengths.tolist())
-    for user, rows in enumerate(histories.rows.split(lengths)):
+    states = torch.split(read.states, read.lengths.tolist())
+    for user, rows in enumerate(torch.split(histories.rows, lengths)):
         if not len(rows):
             assert not found[user].any()
             continue
