@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from model.arrays import Floats, Rows
-from model.histories import PADDING
+from model.histories import PADDING, TrainingBatch, sorting_order
 from model.inference.encoder import UserEncoder
 from model.rivals.rival import MAIN, PaddedHistories, Rival
 
@@ -39,6 +39,29 @@ def ragged(lengths: Sequence[int], seed: int = 0) -> list[Rows]:
     """Draw histories of these lengths."""
     random = np.random.default_rng(seed)
     return [random.integers(N_ITEMS, size=length) for length in lengths]
+
+
+def batch_of(
+    histories: Sequence[Sequence[int]],
+    *,
+    positives: Sequence[Sequence[int]],
+    negatives: Sequence[int],
+) -> TrainingBatch:
+    """Make a batch that names all items of the catalog; negatives lie in nobody's future."""
+    lengths = [len(history) for history in histories]
+    rows = np.concatenate(histories)
+    return TrainingBatch(
+        items=np.arange(N_ITEMS),
+        histories=rows,
+        lengths=np.array(lengths),
+        ages=np.concatenate([np.arange(length)[::-1] for length in lengths]),
+        by_item=sorting_order(rows, N_ITEMS),
+        positives=np.concatenate(positives),
+        owners=np.repeat(range(len(positives)), [len(each) for each in positives]),
+        negatives=np.array(negatives),
+        log_weights=None,
+        own_future=np.zeros((2, 0), dtype=np.int64),
+    )
 
 
 def padded(histories: Sequence[Rows]) -> Tensor:

@@ -13,6 +13,7 @@ import numpy as np
 from model.arrays import Floats, Rows
 from model.evolution import EvolutionNetwork, Head
 from model.inference.encoder import Interests
+from model.inference.parts import Parts
 from model.tensor_files import Tensors
 
 _LEAST_SQUARE = np.float32(1e-24)  # what is shorter than 1e-12 has no direction
@@ -136,7 +137,7 @@ class OpalInferenceEncoder:
         rows = np.concatenate(used)
         if len(rows) and rows.min() < 0:  # NumPy would count it from the end
             raise IndexError(f"row {rows.min()} lies outside the catalog")
-        users = _Parts([len(history) for history in used])
+        users = Parts([len(history) for history in used])
         embeddings = self._item_vectors[rows]
         logits = users.products(embeddings, self._to_logits)
         assignment = _softmax(logits)  # a_tj = softmax_j(e_t · c_j / τ)
@@ -160,7 +161,7 @@ class OpalInferenceEncoder:
             )
         ]
 
-    def _soft_interests(self, embeddings: Floats, assignment: Floats, users: "_Parts") -> Floats:
+    def _soft_interests(self, embeddings: Floats, assignment: Floats, users: Parts) -> Floats:
         """s_j = norm(Σ_t (ε + (1 − ε) a_tj) (1 + age_t)^(−ρ) e_t); c_j where the sum is 0.
 
         Returns:
@@ -175,7 +176,7 @@ class OpalInferenceEncoder:
         self,
         network: EvolutionNetwork,
         embeddings: Floats,
-        users: "_Parts",
+        users: Parts,
         interest: Rows,
         counts: Rows,
     ) -> tuple[Floats | None, Floats | None]:
@@ -196,7 +197,7 @@ class OpalInferenceEncoder:
         if self._head is not None:
             parts, sub_sequences, lengths = [users.slices], [interest], [counts.ravel()]
         if self._general is not None:
-            recent = _Parts(np.minimum(users.lengths, self._general.length).tolist())
+            recent = Parts(np.minimum(users.lengths, self._general.length).tolist())
             is_recent = users.places_from_end <= self._general.length
             begin = len(embeddings) if parts else 0
             again = embeddings[is_recent]
@@ -248,58 +249,6 @@ class OpalInferenceEncoder:
             general[counts.sum(1) == 0] = 0
             mixed = mixed + share * self._general.weight * _normalise(general, fallback=_ZERO)
         return _normalise(mixed, fallback=self._hyper_categories)
-
-
-class _Parts:
-    """Where the rows of each user lie in an array that holds those of all, one after the other.
-
-    Products and sums are made for each user alone, so that their shapes depend on that user's
-    history only: BLAS rounds otherwise in other shapes.
-
-    Args:
-        lengths: Rows of each user, 0 allowed.
-    """
-
-    def __init__(self, lengths: list[int]) -> None:
-        self.lengths: Rows = np.array(lengths)
-        self._ends = self.lengths.cumsum()
-        self.slices = [
-            slice(end - length, end)
-            for end, length in zip(self._ends.tolist(), lengths, strict=True)
-        ]
-
-    @property
-    def part_of_row(self) -> Rows:
-        """The user of each row. Shape (n,), int64."""
-        return np.arange(len(self.lengths)).repeat(self.lengths)
-
-    @property
-    def places_from_end(self) -> Floats:
-        """1 for the last row of a user, 2 for the one before …: 1 + age. Shape (n,), float32."""
-        places = self._ends.repeat(self.lengths) - np.arange(self._ends[-1])
-        return places.astype(np.float32)
-
-    def products(self, rows: Floats, matrix: Floats) -> Floats:
-        """Multiply rows of shape (n, d) with a matrix of shape (d, m)."""
-        result = np.empty((len(rows), matrix.shape[1]), dtype=np.float32)
-        for part in self.slices:
-            np.matmul(rows[part], matrix, out=result[part])
-        return result
-
-    def sums(self, rows: Floats) -> Floats:
-        """Sum rows of shape (n, m) for each user. Shape (n_users, m), float32."""
-        result = np.empty((len(self.slices), rows.shape[1]), dtype=np.float32)
-        for part, total in zip(self.slices, result, strict=True):
-            np.add.reduce(rows[part], axis=0, out=total)
-        return result
-
-    def weighted_sums(self, weights: Floats, rows: Floats) -> Floats:
-        """Sum rows of shape (n, d) with weights of shape (n, k). Shape (n_users, k, d), float32."""
-        shape = len(self.slices), weights.shape[1], rows.shape[1]
-        result = np.empty(shape, dtype=np.float32)
-        for part, total in zip(self.slices, result, strict=True):
-            np.matmul(weights[part].T, rows[part], out=total)
-        return result
 
 
 def load(tensors: Tensors, settings: dict[str, Any]) -> OpalInferenceEncoder:

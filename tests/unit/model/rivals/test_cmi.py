@@ -8,13 +8,12 @@ from torch.nn import functional
 
 from model.config import TrainingConfig
 from model.dataset import Dataset
-from model.histories import TrainingBatch, sorting_order
 from model.recipe import new_encoder, new_sampler
 from model.rivals import cmi as module
 from model.rivals.cmi import LONGEST_UNSPLIT, Cmi, contrast_loss, two_halves
 from model.rivals.rival import MAIN, PaddedHistories
 from tests.planted import chance_of, normalised_mutual_information
-from tests.rivals import DIM, N_ITEMS, K, exported, history_of, load, new_rival, ragged
+from tests.rivals import DIM, K, batch_of, exported, history_of, load, new_rival, ragged
 
 
 def cmi() -> Cmi:
@@ -161,29 +160,9 @@ def test_both_halves_predict(dataset: Dataset) -> None:
     assert set(found) == {"prediction", "contrast", "orthogonality", "uniformity", "next_item"}
 
 
-def one_batch(
-    histories: list[list[int]], *, positives: list[list[int]], negatives: list[int]
-) -> TrainingBatch:
-    """A batch that names all items of the catalog."""
-    lengths = np.array([len(history) for history in histories])
-    rows = np.concatenate(histories)
-    return TrainingBatch(
-        items=np.arange(N_ITEMS),
-        histories=rows,
-        lengths=lengths,
-        ages=np.concatenate([np.arange(length)[::-1] for length in lengths]),
-        by_item=sorting_order(rows, N_ITEMS),
-        positives=np.concatenate(positives),
-        owners=np.repeat(range(len(positives)), [len(each) for each in positives]),
-        negatives=np.array(negatives),
-        log_weights=None,
-        own_future=np.zeros((2, 0), dtype=np.int64),
-    )
-
-
 def test_the_general_interest_learns_the_next_item_after_each_interaction() -> None:
     rival, histories = cmi(), [[3, 7, 3], [5], [1, 2]]
-    batch = one_batch(histories, positives=[[4], [6], [9]], negatives=[2, 7, 9, 30])
+    batch = batch_of(histories, positives=[[4], [6], [9]], negatives=[2, 7, 9, 30])
     config = TrainingConfig(model="cmi", k=K, dim=DIM, next_item=0.5)
     paper = TrainingConfig.for_recipe("paper", model="cmi")
 

@@ -10,10 +10,11 @@ from torch.nn import functional
 
 from model import next_item
 from model.config import TrainingConfig
-from model.histories import TrainingBatch, sorting_order
+from model.histories import TrainingBatch
 from model.rivals.gru4rec import Gru4Rec
 from model.rivals.rival import MAIN, Rival
 from model.rivals.sasrec import SasRec
+from tests import rivals
 from tests.rivals import DIM, MAX_LEN, N_ITEMS, history_of
 
 CONFIG = TrainingConfig(model="sasrec", dim=DIM, max_len=MAX_LEN)
@@ -25,21 +26,8 @@ LOG_WEIGHTS = np.array([0.3, -0.2, 0.0, 1.0, 0.5], dtype=np.float32)
 
 
 def batch_of(histories: list[list[int]]) -> TrainingBatch:
-    """A batch that names all items of the catalog."""
-    lengths = [len(history) for history in histories]
-    rows = np.concatenate(histories)
-    return TrainingBatch(
-        items=np.arange(N_ITEMS),
-        histories=rows,
-        lengths=np.array(lengths),
-        ages=np.concatenate([np.arange(length)[::-1] for length in lengths]),
-        by_item=sorting_order(rows, N_ITEMS),
-        positives=np.concatenate(POSITIVES),
-        owners=np.repeat(range(3), [len(each) for each in POSITIVES]),
-        negatives=np.array(NEGATIVES),
-        log_weights=LOG_WEIGHTS,
-        own_future=np.array([[2, 2], [1, 2]]),
-    )
+    batch = rivals.batch_of(histories, positives=POSITIVES, negatives=NEGATIVES)
+    return replace(batch, log_weights=LOG_WEIGHTS, own_future=np.array([[2, 2], [1, 2]]))
 
 
 def new(cls: type[Rival], **own: bool | float) -> Rival:
