@@ -20,7 +20,7 @@ from model.encoder import normalize
 from model.histories import TrainingBatch
 from model.losses import orthogonality_loss, uniformity_loss
 from model.ragged import all_states, last_states
-from model.rivals.gru4rec import gru_tensors
+from model.rivals.gru4rec import as_sequences, gru_tensors
 from model.rivals.rival import PaddedHistories, Rival, RivalBatch, pad
 
 ASSIGNMENT_TEMPERATURE = 0.1
@@ -79,13 +79,13 @@ class Cmi(Rival):
 
     def _general_interest(self, histories: PaddedHistories) -> Tensor:
         """norm(ReLU(W h + b)) of the GRU's last state h. Shape (batch, d), float32."""
-        states, order = last_states(self.gru, *_as_sequences(histories))
+        states, order = last_states(self.gru, *as_sequences(histories))
         general = normalize(functional.relu(self.head(states)).float())
         return torch.empty_like(general).index_copy(0, order, general)
 
     def _general_states(self, histories: PaddedHistories) -> Tensor:
         """The general interest after each interaction, one history after the other. (n, d)."""
-        states = all_states(self.gru, *_as_sequences(histories))
+        states = all_states(self.gru, *as_sequences(histories))
         return functional.relu(self.head(states)).float()
 
     def losses_of(
@@ -130,19 +130,6 @@ class Cmi(Rival):
     def own_settings(self) -> dict[str, object]:
         """See ``Rival.own_settings``."""
         return {"temperature": ASSIGNMENT_TEMPERATURE}
-
-
-def _as_sequences(histories: PaddedHistories) -> tuple[Tensor, Tensor, Tensor, int]:
-    """Return what ``model.ragged`` runs a GRU over.
-
-    Returns:
-        e of each interaction, shape (n, d), float32; their rows and users, each of shape (n,),
-        int64; and how many users there are.
-    """
-    vectors = histories.vectors[histories.is_item]
-    rows = torch.arange(len(vectors), device=vectors.device)
-    owners = torch.repeat_interleave(histories.is_item.sum(1))
-    return vectors, rows, owners, len(histories.is_item)
 
 
 def two_halves(histories: PaddedHistories) -> PaddedHistories:

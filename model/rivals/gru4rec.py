@@ -33,14 +33,24 @@ class Gru4Rec(NextItemRival):
 
     def states(self, histories: PaddedHistories) -> Tensor:
         """See ``NextItemRival.states``."""
-        vectors = histories.vectors[histories.is_item]
-        rows = torch.arange(len(vectors), device=vectors.device)
-        owners = torch.repeat_interleave(histories.is_item.sum(1))
-        return all_states(self.gru, vectors, rows, owners, len(histories.is_item))
+        return all_states(self.gru, *as_sequences(histories))
 
     def own_tensors(self) -> dict[str, Tensor]:
         """See ``Rival.own_tensors``."""
         return gru_tensors(self.gru)
+
+
+def as_sequences(histories: PaddedHistories) -> tuple[Tensor, Tensor, Tensor, int]:
+    """Return what ``model.ragged`` runs a GRU over.
+
+    Returns:
+        e of each interaction, shape (n, d), float32; their rows and users, each of shape (n,),
+        int64; and how many users there are.
+    """
+    vectors = histories.vectors[histories.is_item]
+    rows = torch.arange(len(vectors), device=vectors.device)
+    owners = torch.repeat_interleave(histories.is_item.sum(1))
+    return vectors, rows, owners, len(histories.is_item)
 
 
 def gru_tensors(gru: nn.GRU) -> dict[str, Tensor]:
