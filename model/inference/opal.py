@@ -4,7 +4,6 @@ Histories are encoded together, for speed, by operations whose shapes and order 
 history alone. A result is therefore the same to the last bit whatever else is in the batch.
 """
 
-import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -13,11 +12,11 @@ import numpy as np
 from model.arrays import Floats, Rows
 from model.evolution import EvolutionNetwork, Head
 from model.inference.encoder import Interests
+from model.inference.opal_checks import check_settings, check_shapes
 from model.inference.parts import Parts
 from model.tensor_files import Tensors
 
 _LEAST_SQUARE = np.float32(1e-24)  # what is shorter than 1e-12 has no direction
-_MAX_WEIGHT = 1e9  # far more, and float32 does not hold the sum
 _ZERO = np.zeros(1, dtype=np.float32)
 
 
@@ -262,9 +261,9 @@ def load(tensors: Tensors, settings: dict[str, Any]) -> OpalInferenceEncoder:
         ValueError: A tensor or a setting is one that nothing can be encoded with.
         KeyError: One is missing.
     """
-    _check_settings(settings)
+    check_settings(settings)
     is_hard, weight = settings["stage"] == "hard", settings.get("general", 0.0)
-    _check_shapes(tensors, is_hard=is_hard, has_general=weight > 0)
+    check_shapes(tensors, is_hard=is_hard, has_general=weight > 0)
     network, general = None, None
     if is_hard or weight:
         network = EvolutionNetwork(
@@ -289,52 +288,6 @@ def load(tensors: Tensors, settings: dict[str, Any]) -> OpalInferenceEncoder:
 
 def _head(tensors: Tensors, name: str) -> Head:
     return Head(weight=tensors[f"{name}.weight"], bias=tensors[f"{name}.bias"])
-
-
-def _check_settings(settings: dict[str, Any]) -> None:
-    """Raise ValueError for a value that nothing can be encoded with."""
-    stage, max_len, temperature = settings["stage"], settings["max_len"], settings["temperature"]
-    if stage not in ("soft", "hard"):
-        raise ValueError(f"stage is {stage!r}, expected soft or hard")
-    if type(max_len) is not int or max_len < 1:
-        raise ValueError(f"max_len is {max_len!r}, expected a whole number from 1")
-    if type(temperature) not in (int, float) or not 0 < temperature < math.inf:
-        raise ValueError(f"temperature is {temperature!r}, expected a number above 0")
-    recency = settings.get("recency", 0.0)
-    if type(recency) not in (int, float) or not math.isfinite(recency):
-        raise ValueError(f"recency is {recency!r}, expected a finite number")
-    for name in ("sharing", "evolution"):
-        share = settings.get(name, 0.0)
-        if type(share) not in (int, float) or not 0 <= share <= 1:
-            raise ValueError(f"{name} is {share!r}, expected a number from 0 to 1")
-    weight = settings.get("general", 0.0)
-    if type(weight) not in (int, float) or not 0 <= weight <= _MAX_WEIGHT:
-        raise ValueError(f"general is {weight!r}, expected a number from 0 to {_MAX_WEIGHT:g}")
-    length = settings.get("general_len", 1)
-    if type(length) is not int or length < 1:
-        raise ValueError(f"general_len is {length!r}, expected a whole number from 1")
-
-
-def _check_shapes(tensors: Tensors, *, is_hard: bool, has_general: bool) -> None:
-    """Raise ValueError where a tensor is not float32 or does not fit the others."""
-    items, categories = tensors["item_embedding"], tensors["hyper_category"]
-    dim = categories.shape[-1] if categories.ndim else 0
-    expected: dict[str, tuple[int, ...]] = {
-        "item_embedding": (len(items) if items.ndim else 0, dim),
-        "hyper_category": (len(categories) if categories.ndim else 0, dim),
-    }
-    if is_hard or has_general:
-        expected |= {"gru.weight_ih": (3 * dim, dim), "gru.weight_hh": (3 * dim, dim)}
-    for head in ["head"] * is_hard + ["general"] * has_general:
-        expected |= {f"{head}.weight": (dim, dim), f"{head}.bias": (dim,)}
-    for name, shape in expected.items():
-        tensor = tensors[name]
-        if tensor.dtype != np.float32 or tensor.shape != shape:
-            raise ValueError(
-                f"{name} is {tensor.dtype} of shape {tensor.shape}, expected float32 of {shape}"
-            )
-    if categories.size == 0:
-        raise ValueError("it has no hyper-category")
 
 
 def _softmax(logits: Floats) -> Floats:
