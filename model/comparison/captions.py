@@ -36,7 +36,7 @@ RECONSTRUCTION = (
 VARIED = (
     f"lists of {LENGTH} are chosen from the {pool_size(LENGTH)} best items for more and more "
     f"variety, as the service does for a diversity of 0.1, 0.2, … {DIVERSITIES[-1]} (maximal "
-    "marginal relevance); 2,000 users at most."
+    "marginal relevance); 10,000 users at most."
 )
 EQUAL_RECALL = (
     "OPAL's lists and another model's, both chosen for as much variety as leaves them the same "

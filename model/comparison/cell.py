@@ -27,12 +27,13 @@ from model.model_names import SINGLE_VECTOR_RIVALS
 
 FORMAT_VERSION = 1
 """Of ``cell.json``."""
-MEASURES_VERSION = 4
+MEASURES_VERSION = 5
 """Of ``measures.json``; what an earlier program measured otherwise is measured anew.
 
 1: copies of interests counted as pairs, and nothing said which program it was.
 2: no lists chosen for variety.
 3: these for a diversity of 0.4 at most.
+4: these, and interests, of 2,000 users at most.
 """
 CELL_FILE = "cell.json"
 RUN_FOLDER = "run"

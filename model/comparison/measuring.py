@@ -38,9 +38,10 @@ from model.run import CHECKPOINTS, Run, git_revision, read_run
 from model.tensor_files import map_tensors
 from model.yardstick_run import remake_baseline
 
-SOME_USERS = 2_000
+SOME_USERS = 10_000
 """Users whose interests are looked at and whose lists are chosen for variety, the same ones for all
-models."""
+models. OPAL's Recall@50 on Yelp is 0.134 over 2,000 of them, 0.136 over these, 0.138 over all: by
+2,000 a model's place says less about it than the draw."""
 
 
 @dataclass(frozen=True)

@@ -108,15 +108,13 @@ class Cmi(Rival):
         predictions = [self.best_interest_loss(batch, half) for half in (first, second)]
         assignment = self._assignment(whole).flatten(0, 1)
         occurrences = whole.is_item.flatten().to(assignment.dtype)
-        losses = {
+        return {
             "prediction": torch.stack(predictions).mean(),
             "contrast": CONTRAST_WEIGHT * contrast_loss(first[:contrasted], second[:contrasted]),
             "orthogonality": ORTHOGONALITY_WEIGHT * orthogonality_loss(self.hyper_categories()),
             "uniformity": UNIFORMITY_WEIGHT * uniformity_loss(assignment, occurrences),
+            **({} if general is None else self.next_item_losses(batch, general, config)),
         }
-        if general is not None:
-            losses["next_item"] = config.next_item * self.next_item_loss(batch, general)
-        return losses
 
     def own_tensors(self) -> dict[str, Tensor]:
         """See ``Rival.own_tensors``."""

@@ -16,8 +16,8 @@ from torch.nn import functional
 from model.config import TrainingConfig
 from model.device import mixed_precision
 from model.histories import TrainingBatch
-from model.rivals.next_item import newest
 from model.rivals.rival import PaddedHistories, Rival, RivalBatch, pad
+from model.rivals.single_vector import newest
 from model.rivals.transformer import CausalTransformer
 
 N_BLOCKS = 2
@@ -118,13 +118,11 @@ class DssRec(Rival):
             ahead = futures(batch, told_apart, self.max_len)
             future = self._intentions(ahead, self.transformer(ahead), self.future_bias).float()
         predicted = next_only(batch) if self.next_item_only else batch
-        losses = {
+        return {
             "prediction": self.best_interest_loss(predicted, self._sized(history)),
             "sequence": sequence_loss(history[:told_apart], future),
+            **self.next_item_losses(batch, states.float(), config),
         }
-        if config.next_item:
-            losses["next_item"] = config.next_item * self.next_item_loss(batch, states.float())
-        return losses
 
     def own_tensors(self) -> dict[str, Tensor]:
         """See ``Rival.own_tensors``."""

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from model.ragged import all_states
-from model.rivals.next_item import NextItemRival
 from model.rivals.rival import PaddedHistories
+from model.rivals.single_vector import SingleVectorRival
 
 
-class Gru4Rec(NextItemRival):
+class Gru4Rec(SingleVectorRival):
     """z = the last state of a GRU.
 
     Args:
@@ -32,7 +32,7 @@ class Gru4Rec(NextItemRival):
         self.gru = nn.GRU(self.dim, self.dim, bias=False)
 
     def states(self, histories: PaddedHistories) -> Tensor:
-        """See ``NextItemRival.states``."""
+        """See ``SingleVectorRival.states``."""
         return all_states(self.gru, *as_sequences(histories))
 
     def own_tensors(self) -> dict[str, Tensor]:

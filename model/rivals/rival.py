@@ -245,14 +245,22 @@ class Rival(TrainableEncoder):
             scores = scores + batch.log_weights
         return future_item_loss(own, batch.owners, scores, batch.own_future)
 
-    def next_item_loss(self, batch: RivalBatch, states: Tensor) -> Tensor:
+    def next_item_losses(
+        self, batch: RivalBatch, states: Tensor, config: TrainingConfig
+    ) -> dict[str, Tensor]:
         """−log softmax of the next item after each interaction; see ``model.next_item``.
 
         Args:
             batch: The batch.
             states: After each interaction of its histories, not yet of unit length.
                 Shape (n_interactions, d), float32.
+            config: Of the training.
+
+        Returns:
+            "next_item", weighted; nothing where it weighs nothing.
         """
+        if not config.next_item:
+            return {}
         candidates = Candidates(
             batch.items,
             batch.negatives,
@@ -261,7 +269,8 @@ class Rival(TrainableEncoder):
             self.score_temperature,
         )
         lengths = batch.histories.is_item.sum(1)
-        return next_item_loss(self._sized(states), batch.rows, lengths, candidates)
+        loss = next_item_loss(self._sized(states), batch.rows, lengths, candidates)
+        return {"next_item": config.next_item * loss}
 
     def exported(self, stage: Stage) -> Exported:  # noqa: ARG002
         """See ``TrainableEncoder.exported``."""

@@ -8,8 +8,8 @@ from torch.nn import functional
 
 from model.config import TrainingConfig
 from model.histories import TrainingBatch
-from model.rivals.next_item import NextItemRival
 from model.rivals.rival import PaddedHistories, RivalBatch
+from model.rivals.single_vector import SingleVectorRival
 from model.rivals.transformer import CausalTransformer
 
 N_BLOCKS = 2
@@ -20,7 +20,7 @@ PAPER_DROPOUT = 0.5
 """On all of the paper's data but the densest, MovieLens-1M: 0.2 (section IV.D)."""
 
 
-class SasRec(NextItemRival):
+class SasRec(SingleVectorRival):
     """z = the state of the last block at the newest interaction.
 
     Args:
@@ -47,7 +47,7 @@ class SasRec(NextItemRival):
         return super().from_config(config, **sizes)
 
     def states(self, histories: PaddedHistories) -> Tensor:
-        """See ``NextItemRival.states``."""
+        """See ``SingleVectorRival.states``."""
         states: Tensor = self.transformer(histories)
         return states
 

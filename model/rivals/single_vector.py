@@ -17,7 +17,7 @@ from model.histories import TrainingBatch
 from model.rivals.rival import PaddedHistories, Rival, RivalBatch
 
 
-class NextItemRival(Rival):
+class SingleVectorRival(Rival):
     """A single vector: the state after the newest interaction. See ``Rival`` for the arguments."""
 
     has_interests: ClassVar[bool] = False
@@ -47,10 +47,10 @@ class NextItemRival(Rival):
         """See ``Rival.losses_of``."""
         states = self._states_of(batch.histories)
         interests = self._sized(newest(states, batch.histories.is_item).unsqueeze(1))
-        losses = {"prediction": self.prediction_loss(batch, interests)}
-        if config.next_item:
-            losses["next_item"] = config.next_item * self.next_item_loss(batch, states)
-        return losses
+        return {
+            "prediction": self.prediction_loss(batch, interests),
+            **self.next_item_losses(batch, states, config),
+        }
 
     def _states_of(self, histories: PaddedHistories) -> Tensor:
         with mixed_precision(self.item_table.device):
