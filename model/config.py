@@ -28,6 +28,7 @@ OPAL_ONLY = frozenset(
         "evolution",
         "learn_evolution",
         "general",
+        "general_len",
         "loss_weights",
     }
 )
@@ -36,6 +37,7 @@ OPAL_ONLY = frozenset(
 # What those of an earlier version, which do not say it, were trained with.
 _BEFORE = {"model": OPAL, "unit_vectors": True, "general": 0.0}
 _NEXT_ITEM_BEFORE = {"gru4rec": 1.0, "sasrec": 1.0}  # of the others 0
+_GENERAL_LEN_BEFORE = 20
 
 MAX_SEED = 2**63 - 1
 MAX_VALUE = 2**31 - 1
@@ -165,9 +167,16 @@ class TrainingConfig:
     general: float = _option(
         0.3,
         "length, beside that of an interest, of the general interest that every interest also "
-        "holds: what a GRU makes of the newest 20 interactions; learned from this start; 0: none",
+        "holds: what a GRU makes of the history; learned from this start; 0: none",
         float,
         least=0.0,
+    )
+    general_len: int | None = _option(
+        None,
+        "newest interactions that the general interest is made of at most; not given: all that "
+        "count",
+        int,
+        least=1,
     )
     next_item: float = _option(
         1.0,
@@ -253,6 +262,8 @@ class TrainingConfig:
         values = asdict(self)
         if self.model != OPAL:
             values = {name: value for name, value in values.items() if name not in OPAL_ONLY}
+        elif not self.general:
+            del values["general_len"]
         if not self._learns_next_items():
             del values["next_item"]
         return values
@@ -275,6 +286,8 @@ class TrainingConfig:
         """
         before = {**_BEFORE, **before}
         before.setdefault("next_item", _NEXT_ITEM_BEFORE.get(str(before["model"]), 0.0))
+        if before["general"]:
+            before.setdefault("general_len", _GENERAL_LEN_BEFORE)
         now = self.to_dict()
         changed = [name for name in now if now[name] != before.get(name)]
         return "; ".join(

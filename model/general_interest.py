@@ -1,4 +1,4 @@
-"""The general interest: what a GRU makes of all recent interactions, whatever their category.
+"""The general interest: what a GRU makes of all interactions, whatever their category.
 
 CMI (arXiv 2205.09593) adds one to each interest; OPAL's paper has none. It knows in which order
 things were taken, which sums do not. It is learned by what came next after each interaction
@@ -14,12 +14,9 @@ from torch import Tensor, nn
 from model.encoder import normalize, scalar
 from model.ragged import RaggedRows, all_states
 
-RECENT = 20
-"""Interactions that it reads, the newest ones: each costs a step, one after the other."""
-
 
 class ReadHistories(NamedTuple):
-    """Recent histories as the GRU has read them.
+    """What of histories the GRU has read, and what it made of it.
 
     Attributes:
         states: After each of these interactions, unit length. Shape (n, d), float32.
@@ -40,10 +37,13 @@ class GeneralInterest(nn.Module):
     Args:
         dim: d.
         weight: λ to start from; it is learned.
+        length: Interactions that it reads at most, the newest ones: each costs a step, one after
+            the other. None: all that are given.
     """
 
-    def __init__(self, *, dim: int, weight: float) -> None:
+    def __init__(self, *, dim: int, weight: float, length: int | None = None) -> None:
         super().__init__()
+        self.length = length
         self.head = nn.Linear(dim, dim)
         self.log_weight = scalar(math.log(weight), learned=True)
 
@@ -55,7 +55,7 @@ class GeneralInterest(nn.Module):
     def read(
         self, gru: nn.GRU, vectors: Tensor, histories: RaggedRows, ages: Tensor
     ) -> ReadHistories:
-        """Let the GRU read the ``RECENT`` newest interactions of each history.
+        """Let the GRU read the ``length`` newest interactions of each history.
 
         Args:
             gru: One layer, no biases, time first.
@@ -63,10 +63,12 @@ class GeneralInterest(nn.Module):
             histories: A part for each user: rows of ``vectors``, oldest first.
             ages: As in ``OpalEncoder.encode``. Shape (n_interactions,), int64.
         """
-        is_recent = ages < RECENT
-        rows, parts = histories.rows[is_recent], histories.parts()[is_recent]
-        n_users = len(histories.lengths)
-        lengths = parts.bincount(minlength=n_users)
+        rows, parts, lengths = histories.rows, histories.parts(), histories.lengths
+        n_users = len(lengths)
+        if self.length is not None:
+            is_read = ages < self.length
+            rows, parts = rows[is_read], parts[is_read]
+            lengths = parts.bincount(minlength=n_users)
         if len(rows) == 0:
             return ReadHistories(vectors.new_zeros(0, vectors.shape[1]), rows, lengths)
         states = self.head(all_states(gru, vectors, rows, parts, n_users))

@@ -22,7 +22,7 @@ from model.config import TrainingConfig
 from model.cooccurrence import cluster_directions
 from model.device import mixed_precision
 from model.encoder import Exported, Stage, TrainableEncoder, normalize, normalize_or, scalar
-from model.general_interest import RECENT, GeneralInterest, ReadHistories
+from model.general_interest import GeneralInterest, ReadHistories
 from model.histories import PADDING, TrainingBatch
 from model.losses import future_item_loss, score_items, score_own_items
 from model.next_item import Candidates, next_item_loss
@@ -69,6 +69,7 @@ class OpalEncoder(TrainableEncoder):
         evolution: γ.
         learn_evolution: Learn γ.
         general: λ to start from; 0: no general interest.
+        general_len: Interactions that the general interest reads at most; None: all.
         sparse_gradients: The item table gets gradients of the rows in use alone.
     """
 
@@ -88,6 +89,7 @@ class OpalEncoder(TrainableEncoder):
         evolution: float = 0.5,
         learn_evolution: bool = False,
         general: float = 0.0,
+        general_len: int | None = None,
         sparse_gradients: bool = False,
     ) -> None:
         super().__init__(
@@ -113,7 +115,9 @@ class OpalEncoder(TrainableEncoder):
         self.evolution_logit = scalar(
             math.log(evolution / (1 - evolution)), learned=learn_evolution
         )
-        self.general = GeneralInterest(dim=dim, weight=general) if general else None
+        self.general = None
+        if general:
+            self.general = GeneralInterest(dim=dim, weight=general, length=general_len)
         self.draws_at_random = self.general is not None
 
     @classmethod
@@ -139,6 +143,7 @@ class OpalEncoder(TrainableEncoder):
             evolution=config.evolution,
             learn_evolution=config.learn_evolution,
             general=config.general,
+            general_len=config.general_len,
             sparse_gradients=sparse_gradients,
         )
 
@@ -239,7 +244,7 @@ class OpalEncoder(TrainableEncoder):
             head = self.general.head.state_dict()
             tensors |= {f"general.{name}": value for name, value in head.items()}
             # Programs that know no general interest refuse this name instead of leaving it out.
-            general = {"general": self.general.weight.item(), "general_len": RECENT}
+            general = {"general": self.general.weight.item(), "general_len": self.general.length}
             settings |= {"model": "opal-general", **general}
         return Exported({name: each.cpu().numpy() for name, each in tensors.items()}, settings)
 

@@ -26,7 +26,7 @@ class General(NamedTuple):
     Attributes:
         head: Of the network's last state over the recent history.
         weight: λ, its length beside that of an interest.
-        length: Interactions that it is made of, the newest ones.
+        length: Interactions that it is made of at most, the newest ones.
     """
 
     head: Head
@@ -270,7 +270,7 @@ def load(tensors: Tensors, settings: dict[str, Any]) -> OpalInferenceEncoder:
             weight_ih=tensors["gru.weight_ih"], weight_hh=tensors["gru.weight_hh"]
         )
     if weight:
-        length = min(settings["general_len"], settings["max_len"])
+        length = settings.get("general_len") or settings["max_len"]
         general = General(_head(tensors, "general"), weight, length)
     return OpalInferenceEncoder(
         item_vectors=tensors["item_embedding"],

@@ -34,9 +34,9 @@ def check_settings(settings: dict[str, Any]) -> None:
     weight = settings.get("general", 0.0)
     if type(weight) not in (int, float) or not 0 <= weight <= _MAX_WEIGHT:
         raise ValueError(f"general is {weight!r}, expected a number from 0 to {_MAX_WEIGHT:g}")
-    length = settings.get("general_len", 1)
-    if type(length) is not int or length < 1:
-        raise ValueError(f"general_len is {length!r}, expected a whole number from 1")
+    length = settings.get("general_len")
+    if length is not None and (type(length) is not int or length < 1):
+        raise ValueError(f"general_len is {length!r}, expected a whole number from 1 or null")
 
 
 def check_shapes(tensors: Tensors, *, is_hard: bool, has_general: bool) -> None:

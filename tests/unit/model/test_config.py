@@ -174,7 +174,7 @@ def test_a_model_with_a_single_vector_has_one_interest_whatever_the_data(
 def test_what_learns_no_next_items_in_a_history_names_no_weight_of_them(
     config: TrainingConfig,
 ) -> None:
-    assert "next_item" not in config.to_dict()
+    assert not {"next_item", "general_len"} & config.to_dict().keys()
     assert config.differences(replace(config, next_item=0.3).to_dict()) == ""
 
 
@@ -196,6 +196,15 @@ def test_what_an_earlier_version_does_not_say_is_that_of_opal() -> None:
     )
     assert config.differences({**before, "model": []}) == "--model is opal, was []"
     assert TrainingConfig(model="mind").differences(before) == "--model is mind, was opal"
+
+
+def test_the_general_interest_of_an_earlier_version_read_20_interactions() -> None:
+    before = TrainingConfig().to_dict()
+    del before["general_len"]
+
+    assert TrainingConfig(general_len=20).differences(before) == ""
+    assert TrainingConfig().differences(before) == "--general-len is None, was 20"
+    assert TrainingConfig(general=0.0).differences({**before, "general": 0.0}) == ""
 
 
 @pytest.mark.parametrize(("model", "weight"), [("gru4rec", 1.0), ("sasrec", 1.0), ("cmi", 0.0)])

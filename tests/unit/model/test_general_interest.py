@@ -5,10 +5,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from model.general_interest import RECENT, GeneralInterest
+from model.general_interest import GeneralInterest
 from model.ragged import RaggedRows
 
 DIM, N_ITEMS = 6, 30
+LENGTHS = [3, 0, 20, 29, 1]
 
 
 @pytest.fixture
@@ -32,23 +33,24 @@ def ragged(lengths: list[int]) -> tuple[RaggedRows, Tensor]:
 
 
 @torch.no_grad()
-def test_it_is_what_the_gru_makes_of_the_newest(
-    gru: torch.nn.GRU, general: GeneralInterest
+@pytest.mark.parametrize(("most", "read_of_each"), [(None, LENGTHS), (20, [3, 0, 20, 20, 1])])
+def test_it_is_what_the_gru_makes_of_all_or_of_the_newest(
+    gru: torch.nn.GRU, general: GeneralInterest, most: int | None, read_of_each: list[int]
 ) -> None:
-    lengths = [3, 0, RECENT, RECENT + 9, 1]
-    histories, ages = ragged(lengths)
+    general.length = most
+    histories, ages = ragged(LENGTHS)
     vectors = torch.randn(N_ITEMS, DIM)
 
     read = general.read(gru, vectors, histories, ages)
     found = general(read)
 
-    assert read.lengths.tolist() == [3, 0, RECENT, RECENT, 1]
+    assert read.lengths.tolist() == read_of_each
     states = torch.split(read.states, read.lengths.tolist())
-    for user, rows in enumerate(torch.split(histories.rows, lengths)):
+    for user, rows in enumerate(torch.split(histories.rows, LENGTHS)):
         if not len(rows):
             assert not found[user].any()
             continue
-        after_each, _ = gru(vectors[rows[-RECENT:]])
+        after_each, _ = gru(vectors[rows if most is None else rows[-most:]])
         expected = functional.normalize(general.head(after_each), dim=1)
         torch.testing.assert_close(states[user], expected)
         torch.testing.assert_close(found[user], 0.4 * expected[-1])
@@ -65,6 +67,7 @@ def test_without_any_interaction_there_is_none(gru: torch.nn.GRU, general: Gener
 def test_dropped_interactions_count_in_the_ages(
     gru: torch.nn.GRU, general: GeneralInterest
 ) -> None:
+    general.length = 20
     histories, ages = ragged([5])
 
     read = general.read(gru, torch.randn(N_ITEMS, DIM), histories, ages * 6)

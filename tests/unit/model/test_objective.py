@@ -10,7 +10,6 @@ from model import next_item
 from model.config import LossWeights, Recipe, TrainingConfig
 from model.dataset import Dataset
 from model.encoder import Stage, normalize
-from model.general_interest import RECENT
 from model.histories import PADDING, BatchSampler, TrainingBatch
 from model.learner import total_loss
 from model.losses import hard_assignment, orthogonality_loss, uniformity_loss, unique_loss
@@ -171,13 +170,13 @@ def test_every_learned_number_has_the_gradient_of_finite_differences(
 def test_the_general_interest_learns_the_next_item_after_each_interaction(
     dataset: Dataset, stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(next_item, "POSITIONS_PER_USER", RECENT)  # all of them
+    monkeypatch.setattr(next_item, "POSITIONS_PER_USER", 9)  # all of them
     torch.manual_seed(3)
     encoder = OpalEncoder(
-        n_items=dataset.n_items, n_interests=3, dim=8, temperature=0.1, general=0.4
+        n_items=dataset.n_items, n_interests=3, dim=8, temperature=0.1, general=0.4, general_len=20
     )
     drawn, random = batch_of(dataset, 4), np.random.default_rng(1)
-    lengths = np.array([RECENT + 6, 1, 5, 2])
+    lengths = np.array([26, 1, 5, 2])
     rows = random.integers(len(drawn.items), size=lengths.sum())
     weights = random.normal(size=len(drawn.negatives)).astype(np.float32)
     batch = replace(
@@ -194,7 +193,7 @@ def test_the_general_interest_learns_the_next_item_after_each_interaction(
 
     e, losses = encoder.item_embeddings(), []
     for history in np.split(batch.items[rows], lengths.cumsum()[:-1]):
-        recent = history[-RECENT:]
+        recent = history[-20:]
         for t in range(1, len(recent)):
             _, state = encoder.gru(e[recent[:t]])
             general = normalize(encoder.general.head(state[0]))
@@ -203,7 +202,7 @@ def test_the_general_interest_learns_the_next_item_after_each_interaction(
                 if negative != recent[t]:
                     scores.append(general @ e[negative] / 0.1 + weight)
             losses.append(torch.stack(scores).logsumexp(0) - scores[0])
-    assert len(losses) == RECENT - 1 + 4 + 1
+    assert len(losses) == 19 + 4 + 1
     torch.testing.assert_close(found, torch.stack(losses).mean() / 2)
     assert "next_item" not in encoder.losses(batch, stage, replace(CONFIG, next_item=0.0))
 

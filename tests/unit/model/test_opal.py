@@ -10,7 +10,6 @@ from torch.nn import functional
 
 from model.cooccurrence import cluster_directions
 from model.encoder import Stage, normalize
-from model.general_interest import RECENT
 from model.histories import PADDING
 from model.opal import OpalEncoder
 from model.ragged import RaggedRows
@@ -81,7 +80,7 @@ def slow_interests(encoder: OpalEncoder, history: list[int], stage: Stage) -> Te
     g = torch.zeros(dim)
     if encoder.general is not None and history:
         state = torch.zeros(dim)
-        for row in history[-RECENT:]:
+        for row in history:
             state = slow_gru_step(encoder, e[row], state)
         g = encoder.general.weight * functional.normalize(encoder.general.head(state), dim=0)
     result = []
