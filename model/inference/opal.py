@@ -270,7 +270,7 @@ def load(tensors: Tensors, settings: dict[str, Any]) -> OpalInferenceEncoder:
             weight_ih=tensors["gru.weight_ih"], weight_hh=tensors["gru.weight_hh"]
         )
     if weight:
-        length = settings.get("general_len") or settings["max_len"]
+        length = min(settings.get("general_len") or settings["max_len"], settings["max_len"])
         general = General(_head(tensors, "general"), weight, length)
     return OpalInferenceEncoder(
         item_vectors=tensors["item_embedding"],
