@@ -128,11 +128,12 @@ def test_where_all_items_are_within_50_their_order_decides(
     assert len(gained) > len(STAGES), "the first validation of each is the best if none is better"
 
 
+@pytest.mark.parametrize(("general", "learning_rate"), [(0.0, 0.3), (0.3, 2.0)])
 def test_the_hard_stage_starts_from_the_best_of_the_soft_one(
-    dataset: Dataset, tmp_path: Path
+    dataset: Dataset, tmp_path: Path, general: float, learning_rate: float
 ) -> None:
-    # Steps this large end a stage anywhere but at its best; the general interest bears them.
-    config = replace(CONFIG, learning_rate=0.3, averaging=0.0, general=0.0)
+    # Steps this large end a stage anywhere but at its best; the general interest bears more.
+    config = replace(CONFIG, learning_rate=learning_rate, averaging=0.0, general=general)
     training = Recorded(dataset, config, tmp_path)
     training.run()
     best, state = kept(tmp_path)["soft"]
