@@ -23,7 +23,6 @@ from tests.bundles import write_random_encoder, write_run
 
 EVOLUTION = 0.02
 GENERAL = 0.02
-GENERAL_LEN = 20  # as training has it; not imported: that would load torch
 _BUILD_THREADS = 2
 _TUNING_HISTORIES = 300  # for the build: probes, and what the index is tuned on
 
@@ -70,7 +69,6 @@ def make_learned_bundle(
         rng=rng,
         evolution=EVOLUTION,
         general=GENERAL,
-        general_len=GENERAL_LEN,
     )
     tuning = pl.Series(
         "history", [each.tolist() for each in histories[n_histories:]], dtype=pl.List(pl.Int32)

@@ -17,7 +17,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils.rnn import pack_sequence
+from torch.nn.utils.rnn import pack_padded_sequence, pack_sequence
 
 from index.catalog import Catalog
 from index.manifest import MANIFEST_FILE
@@ -37,7 +37,6 @@ class PlainEncoder(nn.Module):
         temperature: τ.
         evolution: γ, the share of the evolved interest.
         general: λ, the length of the general interest; 0: there is none.
-        general_len: Interactions that it is made of.
     """
 
     def __init__(
@@ -47,7 +46,6 @@ class PlainEncoder(nn.Module):
         temperature: float,
         evolution: float,
         general: float = 0.0,
-        general_len: int = 0,
     ) -> None:
         super().__init__()
         vectors = tensors["item_embedding"]
@@ -63,7 +61,7 @@ class PlainEncoder(nn.Module):
         }
         self.gru.load_state_dict(learned)
         self.head.load_state_dict({name: tensors[f"head.{name}"] for name in ("weight", "bias")})
-        self.general, self.general_len = general, general_len
+        self.general = general
         if general:
             self.general_head = nn.Linear(dim, dim)
             self.general_head.load_state_dict(
@@ -98,11 +96,8 @@ class PlainEncoder(nn.Module):
         evolved[is_filled] = functional.normalize(functional.relu(self.head(states[0])), dim=-1)
 
         if self.general:
-            recent = [
-                own[max(0, length - self.general_len) : length]
-                for own, length in zip(vectors, lengths.tolist(), strict=True)
-            ]
-            _, states = self.gru(pack_sequence(recent, enforce_sorted=False))
+            packed = pack_padded_sequence(vectors, lengths, batch_first=True, enforce_sorted=False)
+            _, states = self.gru(packed)
             general = functional.normalize(self.general_head(states[0]), dim=-1)
             interests = interests + self.general * general[:, None]
         mixed = (1 - self.evolution) * interests + self.evolution * evolved
@@ -128,7 +123,6 @@ class PlainCore:
             temperature=config["temperature"],
             evolution=config.get("evolution", 0.5),
             general=config.get("general", 0.0),
-            general_len=config.get("general_len", 0),
         ).eval()
         vectors = tensors["item_embedding"].numpy()
         self._index = faiss.IndexFlatIP(vectors.shape[1])

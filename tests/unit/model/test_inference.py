@@ -32,7 +32,8 @@ TERMS: dict[str, dict[str, float]] = {
     "little evolution": {"evolution": 0.2},
     "no evolution": {"evolution": 0.0},
     "evolution alone": {"evolution": 1.0},
-    "a general interest": {"general": 0.6, "general_len": 7},
+    "a general interest": {"general": 0.6},
+    "a general interest of the newest": {"general": 0.6, "general_len": 7},
     "all": {"recency": 0.5, "sharing": 0.1, "evolution": 0.3, "general": 2.0, "general_len": 12},
 }
 
@@ -96,7 +97,7 @@ def slow_interests(
     g = np.zeros(c.shape[1])
     if terms.get("general") and len(history):
         state = np.zeros(c.shape[1])
-        for row in history[-int(terms["general_len"]) :]:
+        for row in history[-int(terms.get("general_len", MAX_LEN)) :]:
             state = slow_gru_step(exact, exact["item_embedding"][row], state)
         g = exact["general.weight"] @ state + exact["general.bias"]
         g *= terms["general"] / np.linalg.norm(g)
@@ -448,7 +449,7 @@ def test_a_value_that_nothing_can_be_encoded_with_is_named(
 def test_a_general_interest_of_more_interactions_than_count_reads_those_that_do(
     stage: Stage, tmp_path: Path
 ) -> None:
-    terms = {"general": 0.6, "general_len": MAX_LEN}
+    terms = {"general": 0.6}
     whole = random_encoder(tmp_path, stage, terms)
     beyond = random_encoder(tmp_path, stage, {**terms, "general_len": 2**70})
 
