@@ -291,7 +291,8 @@ class TrainingConfig:
         now = self.to_dict()
         changed = [name for name in now if now[name] != before.get(name)]
         return "; ".join(
-            f"{_name(name)} is {now[name]}, was {before.get(name)}" for name in changed
+            f"{_name(name)} is {_given(now[name])}, was {_given(before.get(name))}"
+            for name in changed
         )
 
 
@@ -323,7 +324,11 @@ def _describe(option: Field[Any]) -> TrainingOption:
 def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
-    return "by itself" if value is None else str(value)
+    return str(_given(value))
+
+
+def _given(value: Any) -> Any:
+    return "not given" if value is None else value
 
 
 TRAINING_OPTIONS = {

@@ -55,7 +55,7 @@ class GeneralInterest(nn.Module):
     def read(
         self, gru: nn.GRU, vectors: Tensor, histories: RaggedRows, ages: Tensor
     ) -> ReadHistories:
-        """Let the GRU read the ``length`` newest interactions of each history.
+        """Let the GRU read each history, or its ``length`` newest interactions.
 
         Args:
             gru: One layer, no biases, time first.

@@ -40,13 +40,13 @@ class EncodedHistories(NamedTuple):
         assignment: Soft assignment a_vj of each distinct item: a_tj of every interaction with it.
             Shape (U, k), float32.
         occurrences: Interactions with each of these items. Shape (U,), float32.
-        recent: What the general interest is made of; None without one.
+        read: What the general interest is made of; None without one.
     """
 
     interests: Tensor
     assignment: Tensor
     occurrences: Tensor
-    recent: ReadHistories | None
+    read: ReadHistories | None
 
 
 class OpalEncoder(TrainableEncoder):
@@ -213,11 +213,11 @@ class OpalEncoder(TrainableEncoder):
             is_hard=stage == HARD,
         )
         losses = {"future_item": prediction, **guidance}
-        if encoded.recent is not None and config.next_item:
+        if encoded.read is not None and config.next_item:
             candidates = Candidates(
                 vectors, negatives, tensor(batch.negatives), log_weights, temperature
             )
-            losses["next_item"] = config.next_item * next_item_loss(*encoded.recent, candidates)
+            losses["next_item"] = config.next_item * next_item_loss(*encoded.read, candidates)
         return losses
 
     @torch.no_grad()
@@ -289,14 +289,14 @@ class OpalEncoder(TrainableEncoder):
             )
             # norm((1 − γ) s + γ h), over 1 − γ
             mixed = mixed + self.evolution_logit.exp() * evolved
-        recent = None
+        read = None
         if self.general is not None:
-            recent = self.general.read(self.gru, vectors, histories, ages)
-            mixed = mixed + self.general(recent).unsqueeze(1)
+            read = self.general.read(self.gru, vectors, histories, ages)
+            mixed = mixed + self.general(read).unsqueeze(1)
         if mixed is not interests:
             interests = normalize(mixed)
         occurrences = histories.occurrences(len(vectors)).to(assignment.dtype)
-        return EncodedHistories(interests, assignment, occurrences, recent)
+        return EncodedHistories(interests, assignment, occurrences, read)
 
     def _soft_interests(
         self,

@@ -1,6 +1,6 @@
 """What captions say alike: by which protocol, and what a measure means."""
 
-from model.comparison.varied_lists import DIVERSITIES, LENGTH
+from model.comparison.varied_lists import DIVERSITIES, LENGTH, SOME_USERS
 from model.marginal_relevance import pool_size
 
 _CUTOFFS = (10, 20, 50)
@@ -36,7 +36,7 @@ RECONSTRUCTION = (
 VARIED = (
     f"lists of {LENGTH} are chosen from the {pool_size(LENGTH)} best items for more and more "
     f"variety, as the service does for a diversity of 0.1, 0.2, … {DIVERSITIES[-1]} (maximal "
-    "marginal relevance); 10,000 users at most."
+    f"marginal relevance); {SOME_USERS:,} users at most."
 )
 EQUAL_RECALL = (
     "OPAL's lists and another model's, both chosen for as much variety as leaves them the same "

@@ -25,7 +25,7 @@ from model.comparison.diversity import CUTOFFS, measure_lists
 from model.comparison.interests import measure_interests
 from model.comparison.reference import Reference
 from model.comparison.variants import MAIN
-from model.comparison.varied_lists import measure_varied_lists
+from model.comparison.varied_lists import SOME_USERS, measure_varied_lists
 from model.dataset import Dataset
 from model.encoder import Stage
 from model.evaluation import Score, UserMetrics, evaluate_users, score_by_encoder
@@ -37,11 +37,6 @@ from model.recipe import new_encoder
 from model.run import CHECKPOINTS, Run, git_revision, read_run
 from model.tensor_files import map_tensors
 from model.yardstick_run import remake_baseline
-
-SOME_USERS = 10_000
-"""Users whose interests are looked at and whose lists are chosen for variety, the same ones for all
-models. OPAL's Recall@50 on Yelp is 0.134 over 2,000 of them, 0.136 over these, 0.138 over all: by
-2,000 a model's place says less about it than the draw."""
 
 
 @dataclass(frozen=True)

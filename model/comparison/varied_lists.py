@@ -19,6 +19,10 @@ from model.marginal_relevance import choose_varied, pool_size
 LENGTH = max(CUTOFFS)
 DIVERSITIES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
 """As in a request to the service."""
+SOME_USERS = 10_000
+"""Users whose interests are looked at and whose lists are chosen for variety, the same ones for all
+models. OPAL's Recall@50 on Yelp is 0.134 over 2,000 of them, 0.136 over these, 0.138 over all: by
+2,000 a model's place says less about it than the draw."""
 _BLOCK = 256
 
 

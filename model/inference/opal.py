@@ -24,7 +24,7 @@ class General(NamedTuple):
     """What makes the general interest, which every interest also holds; ``model.general_interest``.
 
     Attributes:
-        head: Of the network's last state over the recent history.
+        head: Of the network's last state over these interactions.
         weight: λ, its length beside that of an interest.
         length: Interactions that it is made of at most, the newest ones.
     """
@@ -190,20 +190,20 @@ class OpalInferenceEncoder:
 
         Returns:
             Its last states: of the interests' sub-sequences, shape (n_users, k, d), where it is
-            stage 2, and of recent histories, (n_users, 1, d), where there is a general interest.
+            stage 2, and of whole histories, (n_users, 1, d), where there is a general interest.
         """
         parts, sub_sequences, lengths = [], [], []
         if self._head is not None:
             parts, sub_sequences, lengths = [users.slices], [interest], [counts.ravel()]
         if self._general is not None:
-            recent = Parts(np.minimum(users.lengths, self._general.length).tolist())
-            is_recent = users.places_from_end <= self._general.length
+            read = Parts(np.minimum(users.lengths, self._general.length).tolist())
+            is_read = users.places_from_end <= self._general.length
             begin = len(embeddings) if parts else 0
-            again = embeddings[is_recent]
+            again = embeddings[is_read]
             embeddings = np.concatenate((embeddings, again)) if parts else again
-            parts.append([slice(begin + p.start, begin + p.stop) for p in recent.slices])
-            sub_sequences.append(recent.part_of_row + sum(map(len, lengths)))
-            lengths.append(recent.lengths)
+            parts.append([slice(begin + p.start, begin + p.stop) for p in read.slices])
+            sub_sequences.append(read.part_of_row + sum(map(len, lengths)))
+            lengths.append(read.lengths)
         states = network.evolve(
             embeddings,
             [part for of_kind in parts for part in of_kind],
@@ -228,7 +228,7 @@ class OpalInferenceEncoder:
         Args:
             interests: s. Shape (n_users, k, d), float32.
             evolved: Last states of their sub-sequences, in stage 2. Shape (n_users, k, d), float32.
-            general: Of recent histories. Shape (n_users, 1, d), float32.
+            general: Of whole histories. Shape (n_users, 1, d), float32.
             counts: Shape (n_users, k), int64.
 
         Returns:

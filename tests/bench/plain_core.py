@@ -124,6 +124,7 @@ class PlainCore:
             evolution=config.get("evolution", 0.5),
             general=config.get("general", 0.0),
         ).eval()
+        assert config.get("general_len") is None, "it reads whole histories"
         vectors = tensors["item_embedding"].numpy()
         self._index = faiss.IndexFlatIP(vectors.shape[1])
         self._index.add(vectors)

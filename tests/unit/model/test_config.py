@@ -171,7 +171,7 @@ def test_a_model_with_a_single_vector_has_one_interest_whatever_the_data(
         TrainingConfig.for_recipe("paper", model="sasrec"),
     ],
 )
-def test_what_learns_no_next_items_in_a_history_names_no_weight_of_them(
+def test_what_learns_no_next_items_in_a_history_says_nothing_of_how(
     config: TrainingConfig,
 ) -> None:
     assert not {"next_item", "general_len"} & config.to_dict().keys()
@@ -203,7 +203,7 @@ def test_the_general_interest_of_an_earlier_version_read_20_interactions() -> No
     del before["general_len"]
 
     assert TrainingConfig(general_len=20).differences(before) == ""
-    assert TrainingConfig().differences(before) == "--general-len is None, was 20"
+    assert TrainingConfig().differences(before) == "--general-len is not given, was 20"
     assert TrainingConfig(general=0.0).differences({**before, "general": 0.0}) == ""
 
 
@@ -227,7 +227,7 @@ def test_an_option_is_parsed_from_the_text_of_its_value_that_help_shows(
 ) -> None:
     option = TRAINING_OPTIONS[name]
     value = getattr(TrainingConfig.for_recipe(recipe), name)
-    shown = "by itself" if value is None else str(value)
+    shown = "not given" if value is None else str(value)
     if isinstance(value, bool):
         shown = "on" if value else "off"
 
@@ -249,7 +249,7 @@ def test_what_differs_from_an_earlier_config_is_named_by_option() -> None:
 
     assert config.differences(before) == ""
     assert replace(config, k=3, seed=1).differences(before) == "--k is 3, was 2; --seed is 1, was 0"
-    assert "--dim is 128, was None" in config.differences({})
+    assert "--dim is 128, was not given" in config.differences({})
 
 
 def test_k_follows_from_the_size_of_the_data_where_it_is_not_given() -> None:

@@ -20,7 +20,7 @@ from model.run import write_encoder
 from tests.bundles import clustered_vectors, load_opal, write_random_encoder
 
 N_ITEMS = 50
-MAX_LEN = 30  # more than the general interest reads
+MAX_LEN = 30
 STAGES: list[Stage] = ["soft", "hard"]
 
 # Terms of the encoder that the paper does not have, one at a time and all together.
@@ -214,6 +214,7 @@ def test_terms_that_were_learned_are_those_of_torch(
         evolution=min(max(terms.get("evolution", 0.5), 0.01), 0.99),  # training's lie between
         learn_recency=True,
         general=terms.get("general", 0.0),
+        general_len=int(terms["general_len"]) if "general_len" in terms else None,
     )
     torch.nn.init.constant_(encoder.recency, terms.get("recency", 0.0))
     export_encoder(encoder, tmp_path / "encoder.safetensors", stage, MAX_LEN)

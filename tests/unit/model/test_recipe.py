@@ -50,6 +50,16 @@ def test_the_encoder_has_the_terms_of_its_recipe(dataset: Dataset, name: Recipe)
     assert encoder.recency.item() == 0
 
 
+@pytest.mark.parametrize("given", [None, 3])
+def test_the_general_interest_reads_as_far_as_it_is_told(
+    dataset: Dataset, given: int | None
+) -> None:
+    encoder = new_opal(dataset, config_of("default", general_len=given), dataset.train_end)
+
+    assert encoder.general is not None
+    assert encoder.general.length == given
+
+
 @every_recipe
 @pytest.mark.parametrize("start", ["pmi", "random"])
 def test_hyper_categories_start_orthonormal(dataset: Dataset, name: Recipe, start: str) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from model.comparison.results import RECONSTRUCTED
+from model.comparison.varied_lists import SOME_USERS
 from model.config import TrainingConfig
 from model.model_names import TRAINABLE_MODELS
 
@@ -52,3 +53,7 @@ def test_every_model_is_in_the_table_of_what_was_kept() -> None:
         assert f"\n| {model}, " in kept
     for model in RECONSTRUCTED:
         assert f"{model} is a reconstruction" in DOCS.lower()
+
+
+def test_of_how_many_users_interests_and_variety_are_measured() -> None:
+    assert DOCS.count(f"{SOME_USERS:,} users") == 3
