@@ -7,8 +7,8 @@ from model.comparison.document import Figure, Table
 from model.comparison.figures import Panel, draw_study, figure_name
 from model.comparison.main_section import known_distances
 from model.comparison.plan import Line
-from model.comparison.results import RECONSTRUCTED, Result, Spread, display_name, read_results
-from model.comparison.tables import brief_table
+from model.comparison.results import RECONSTRUCTED, Result, Spread, read_results
+from model.comparison.tables import brief_table, with_seeds
 
 
 def study_of_k(title: str, lines: Sequence[Line]) -> Iterator[Table | Figure]:
@@ -21,9 +21,7 @@ def study_of_k(title: str, lines: Sequence[Line]) -> Iterator[Table | Figure]:
     results = read_results(lines)
     if not results:
         return
-    rows = [
-        (f"{display_name(each.model)}, {each.line.variant.label}", each.values) for each in results
-    ]
+    rows = [(with_seeds(each.label, each), each.values) for each in results]
     caption = f"{title}. {PROTOCOL} {OVERLAP} {ARROWS}"
     if any(each.model in RECONSTRUCTED for each in results):
         caption += f" {RECONSTRUCTION}"
@@ -52,12 +50,15 @@ def study_of_ablations(
     """
     if main is None or not lines:
         return
-    rows: list[tuple[str, Mapping[str, Spread]]] = [("OPAL as it is", main.values)]
+    as_it_is = with_seeds("OPAL as it is", main)
+    rows: list[tuple[str, Mapping[str, Spread]]] = [(as_it_is, main.values)]
     if soft := main.stage_values("soft"):
         rows.append(("soft stage only", soft))
     if hard := main.stage_values("hard"):
         rows.append(("hard stage, whatever validation chose", hard))
-    rows += [(each.line.variant.label, each.values) for each in read_results(lines)]
+    rows += [
+        (with_seeds(each.line.variant.label, each), each.values) for each in read_results(lines)
+    ]
     caption = f"{title}: OPAL with one thing changed. {PROTOCOL} {OVERLAP} {ARROWS}"
     yield brief_table("Ablations", caption, "what is changed", rows)
 

@@ -152,11 +152,14 @@ def interval_values(interval: Interval) -> list[Value]:
     return [Value(text, is_number=True), Value(verdict, strong=verdict == "ahead")]
 
 
-def _model_label(result: Result) -> str:
-    n_seeds = len(result.cells)
-    planned = len(result.line.cells)
-    name = display_name(result.model)
+def with_seeds(name: str, result: Result) -> str:
+    """Return the name of a line, and of how many seeds it is where that is fewer than asked for."""
+    n_seeds, planned = len(result.cells), len(result.line.cells)
     return name if n_seeds == planned else f"{name} ({n_seeds} of {planned} seeds)"
+
+
+def _model_label(result: Result) -> str:
+    return with_seeds(display_name(result.model), result)
 
 
 def _table(
