@@ -17,7 +17,6 @@ from model.config import TrainingConfig
 from model.cooccurrence import cluster_directions
 from model.device import mixed_precision
 from model.encoder import normalize
-from model.histories import TrainingBatch
 from model.losses import orthogonality_loss, uniformity_loss
 from model.ragged import all_states, last_states
 from model.rivals.gru4rec import as_sequences, gru_tensors
@@ -88,12 +87,7 @@ class Cmi(Rival):
         states = all_states(self.gru, *as_sequences(histories))
         return functional.relu(self.head(states)).float()
 
-    def losses_of(
-        self,
-        batch: RivalBatch,
-        drawn: TrainingBatch,  # noqa: ARG002
-        config: TrainingConfig,
-    ) -> dict[str, Tensor]:
+    def losses_of(self, batch: RivalBatch, config: TrainingConfig) -> dict[str, Tensor]:
         """See ``Rival.losses_of``; both augmentations predict, as the authors ran it.
 
         The general interest learns by the next items inside the whole history too, with the

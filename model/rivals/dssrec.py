@@ -15,7 +15,6 @@ from torch.nn import functional
 
 from model.config import TrainingConfig
 from model.device import mixed_precision
-from model.histories import TrainingBatch
 from model.rivals.rival import PaddedHistories, Rival, RivalBatch, pad
 from model.rivals.single_vector import newest
 from model.rivals.transformer import CausalTransformer
@@ -104,12 +103,7 @@ class DssRec(Rival):
         result: Tensor = self.intention_norm(sums + bias)
         return result
 
-    def losses_of(
-        self,
-        batch: RivalBatch,
-        drawn: TrainingBatch,  # noqa: ARG002
-        config: TrainingConfig,
-    ) -> dict[str, Tensor]:
+    def losses_of(self, batch: RivalBatch, config: TrainingConfig) -> dict[str, Tensor]:
         """See ``Rival.losses_of``; states predict the next items too, with the default recipe."""
         told_apart = max(1, TOLD_APART // self.n_interests)
         with mixed_precision(self.item_table.device):
@@ -189,7 +183,11 @@ def next_only(batch: RivalBatch) -> RivalBatch:
     """Leave each user the first positive alone."""
     counts = torch.bincount(batch.owners, minlength=len(batch.histories.is_item))
     first = counts.cumsum(0) - counts
-    return batch._replace(positives=batch.positives[first], owners=batch.owners[first])
+    return batch._replace(
+        positives=batch.positives[first],
+        owners=batch.owners[first],
+        positive_rows=batch.positive_rows[first],
+    )
 
 
 def _padded(rows: Tensor, is_item: Tensor) -> Tensor:

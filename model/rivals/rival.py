@@ -51,6 +51,8 @@ class RivalBatch(NamedTuple):
         rows: The histories' interactions as rows of ``items``, one history after the other, oldest
             first. Shape (n_interactions,), int64.
         negative_rows: The negatives as rows of ``items``. Shape (N,), int64.
+        positive_rows: The positives as rows of ``items``. Shape (P,), int64.
+        catalog_rows: Of ``items``: their rows of the catalog. Shape (U,), int64.
     """
 
     histories: PaddedHistories
@@ -62,6 +64,8 @@ class RivalBatch(NamedTuple):
     items: Tensor
     rows: Tensor
     negative_rows: Tensor
+    positive_rows: Tensor
+    catalog_rows: Tensor
 
 
 class Rival(TrainableEncoder):
@@ -178,19 +182,13 @@ class Rival(TrainableEncoder):
     ) -> dict[str, Tensor]:
         """See ``TrainableEncoder.losses``; with dropout."""
         self.train()
-        return self.losses_of(self._on_device(batch), batch, config)
+        return self.losses_of(self._on_device(batch), config)
 
-    def losses_of(
-        self,
-        batch: RivalBatch,
-        drawn: TrainingBatch,  # noqa: ARG002
-        config: TrainingConfig,
-    ) -> dict[str, Tensor]:
+    def losses_of(self, batch: RivalBatch, config: TrainingConfig) -> dict[str, Tensor]:
         """Return all that the model learns by, weighted, by name.
 
         Args:
             batch: The batch.
-            drawn: The same as it was drawn, with the rows of its items.
             config: How training is set.
         """
         with mixed_precision(self.item_table.device):
@@ -287,12 +285,14 @@ class Rival(TrainableEncoder):
         def tensor(array: Rows | Floats) -> Tensor:
             return torch.from_numpy(array).to(device)
 
-        vectors = self.embed(tensor(batch.items))
+        catalog_rows = tensor(batch.items)
+        vectors = self.embed(catalog_rows)
         rows, negative_rows = tensor(batch.histories), tensor(batch.negatives)
+        positive_rows = tensor(batch.positives)
         log_weights = None if batch.log_weights is None else tensor(batch.log_weights)
         return RivalBatch(
             pad(vectors, rows, tensor(batch.lengths), tensor(batch.ages)),
-            vectors.index_select(0, tensor(batch.positives)),
+            vectors.index_select(0, positive_rows),
             tensor(batch.owners),
             vectors.index_select(0, negative_rows),
             log_weights,
@@ -300,6 +300,8 @@ class Rival(TrainableEncoder):
             vectors,
             rows,
             negative_rows,
+            positive_rows,
+            catalog_rows,
         )
 
 

@@ -7,7 +7,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from model.config import TrainingConfig
-from model.histories import TrainingBatch
 from model.rivals.rival import PaddedHistories, RivalBatch
 from model.rivals.single_vector import SingleVectorRival
 from model.rivals.transformer import CausalTransformer
@@ -51,15 +50,13 @@ class SasRec(SingleVectorRival):
         states: Tensor = self.transformer(histories)
         return states
 
-    def losses_of(
-        self, batch: RivalBatch, drawn: TrainingBatch, config: TrainingConfig
-    ) -> dict[str, Tensor]:
+    def losses_of(self, batch: RivalBatch, config: TrainingConfig) -> dict[str, Tensor]:
         """See ``Rival.losses_of``."""
         if self.binary:
-            return {"next_item": self._binary_loss(batch, drawn)}
-        return super().losses_of(batch, drawn, config)
+            return {"next_item": self._binary_loss(batch)}
+        return super().losses_of(batch, config)
 
-    def _binary_loss(self, batch: RivalBatch, drawn: TrainingBatch) -> Tensor:
+    def _binary_loss(self, batch: RivalBatch) -> Tensor:
         """−log σ(s · e_next) − log(1 − σ(s · e_negative)) at every position (eq. 7).
 
         After the newest interaction the next item is the user's first positive. Negatives are
@@ -68,19 +65,17 @@ class SasRec(SingleVectorRival):
         Returns:
             The mean over the positions, a scalar.
         """
-        device = self.item_table.device
         states = self._sized(self._states_of(batch.histories)) / self.score_temperature
 
-        items = torch.from_numpy(drawn.items).to(device)
-        lengths = torch.from_numpy(drawn.lengths).to(device)
-        history = items[torch.from_numpy(drawn.histories).to(device)]
-        positives = items[torch.from_numpy(drawn.positives).to(device)]
+        lengths = batch.histories.is_item.sum(1)
+        history = batch.catalog_rows[batch.rows]
+        positives = batch.catalog_rows[batch.positive_rows]
         of_user = torch.bincount(batch.owners, minlength=len(lengths))
         next_items = history.roll(-1)
         next_items[lengths.cumsum(0) - 1] = positives[of_user.cumsum(0) - of_user]
 
         n_items = len(self.item_table)
-        negatives = torch.randint(n_items, history.shape, device=device)
+        negatives = torch.randint(n_items, history.shape, device=history.device)
         readers = torch.repeat_interleave(lengths)
         own = torch.cat((readers * n_items + history, batch.owners * n_items + positives))
         counts = torch.isin(readers * n_items + negatives, own, invert=True)

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from model.config import TrainingConfig
 from model.device import mixed_precision
-from model.histories import TrainingBatch
 from model.rivals.rival import PaddedHistories, Rival, RivalBatch
 
 
@@ -38,12 +37,7 @@ class SingleVectorRival(Rival):
         """See ``Rival.encode``. Shape (batch, 1, d)."""
         return newest(self.states(histories), histories.is_item).unsqueeze(1)
 
-    def losses_of(
-        self,
-        batch: RivalBatch,
-        drawn: TrainingBatch,  # noqa: ARG002
-        config: TrainingConfig,
-    ) -> dict[str, Tensor]:
+    def losses_of(self, batch: RivalBatch, config: TrainingConfig) -> dict[str, Tensor]:
         """See ``Rival.losses_of``."""
         states = self._states_of(batch.histories)
         interests = self._sized(newest(states, batch.histories.is_item).unsqueeze(1))

@@ -109,6 +109,8 @@ def batch_of(positives: list[list[int]]) -> RivalBatch:
         nothing,
         no_rows,
         no_rows,
+        torch.arange(len(owners)),
+        no_rows,
     )
 
 
