@@ -5,13 +5,28 @@ side, and each comes out the same to the last bit as if it had run alone.
 """
 
 from collections.abc import Sequence
-from itertools import groupby
+from itertools import accumulate, groupby, pairwise
+from typing import NamedTuple
 
 import numpy as np
 
 from model.arrays import Floats, Rows
 
 _ONE = np.array(1, dtype=np.float32)  # an array: a Python number costs as much as the sum itself
+
+
+class SubSequences(NamedTuple):
+    """What the network reads, one after the other, of histories that lie in one array.
+
+    Attributes:
+        rows: Which interactions, of each sub-sequence in time order. Shape (n,), int64.
+        sub_sequence: Whose sub-sequence each of them belongs to. Shape (n,), int64.
+        lengths: Interactions of each sub-sequence, 0 allowed. Shape (m,), int64.
+    """
+
+    rows: Rows
+    sub_sequence: Rows
+    lengths: Rows
 
 
 class EvolutionNetwork:
@@ -39,30 +54,36 @@ class EvolutionNetwork:
         return np.ascontiguousarray(gates) * signs[:, np.newaxis, np.newaxis]
 
     def evolve(
-        self, embeddings: Floats, parts: Sequence[slice], sub_sequence: Rows, lengths: Rows
-    ) -> Floats:
-        """Run every sub-sequence through the network.
+        self, embeddings: Floats, parts: Sequence[slice], read: Sequence[SubSequences]
+    ) -> list[Floats]:
+        """Run every sub-sequence through the network, all side by side.
 
         Args:
-            embeddings: e_t of what all users read, user after user, each in time order.
-                Shape (n, d), float32.
-            parts: Where one user's lie; a user may have several. Each part is multiplied alone, so
-                that the shapes of products, and their rounding, depend on nothing else.
-            sub_sequence: The sub-sequence of each interaction. Shape (n,), int64.
-            lengths: Interactions of each sub-sequence, 0 allowed. Shape (m,), int64.
+            embeddings: e_t of all users, user after user. Shape (n, d), float32.
+            parts: Where those of each user lie that are read at all. Each part is multiplied alone,
+                so that the shapes of products, and their rounding, depend on nothing else.
+            read: The sub-sequences, of several kinds; an interaction may belong to one of each.
 
         Returns:
-            The last state of each, 0 for one of no interactions. Shape (m, d), float32.
+            For each kind the last state of each, 0 for one of no interactions. Each of shape
+            (m, d), float32.
         """
+        lengths = np.concatenate([each.lengths for each in read])
+        begins = [0, *accumulate(len(each.lengths) for each in read)]
         states = np.zeros((len(lengths), self._dim), dtype=np.float32)
         if len(embeddings):
-            running, cell, order = _lay_out(sub_sequence, lengths)
-            inputs = np.empty((3, len(embeddings), self._dim), dtype=np.float32)
+            products = np.empty((3, *embeddings.shape), dtype=np.float32)
             for part in parts:
-                inputs[:, cell[part]] = embeddings[part] @ self._from_input
+                np.matmul(embeddings[part], self._from_input, out=products[:, part])
+            sub_sequence = np.concatenate(
+                [begin + each.sub_sequence for begin, each in zip(begins, read, strict=False)]
+            )
+            running, reading, order = _lay_out(sub_sequence, lengths)
+            rows = np.concatenate([each.rows for each in read])[reading]
             with np.errstate(over="ignore"):  # a gate that is shut: exp = ∞, 1 / ∞ = 0
+                inputs = products.take(rows, axis=1)
                 states[order[: running[0]]] = self._last_states(inputs, running)
-        return states
+        return [states[begin:end] for begin, end in pairwise(begins)]
 
     def _last_states(self, inputs: Floats, running: Rows) -> Floats:
         """Run the GRU from a state of zero.
@@ -137,8 +158,8 @@ def _lay_out(sub_sequence: Rows, lengths: Rows) -> tuple[Rows, Rows, Rows]:
         lengths: Shape (n_sub_sequences,), int64.
 
     Returns:
-        How many run in each step, shape (steps,); the new place of each interaction, shape (n,);
-        the sub-sequences, longest first, shape (n_sub_sequences,). All int64.
+        How many run in each step, shape (steps,); which interaction comes at each place, shape
+        (n,); the sub-sequences, longest first, shape (n_sub_sequences,). All int64.
     """
     order = np.argsort(-lengths, kind="stable")
     place = np.empty_like(order)
@@ -146,9 +167,9 @@ def _lay_out(sub_sequence: Rows, lengths: Rows) -> tuple[Rows, Rows, Rows]:
     by_sub_sequence = np.argsort(sub_sequence, kind="stable")
     step = np.arange(len(sub_sequence)) - (lengths.cumsum() - lengths).repeat(lengths)
     running = np.bincount(step)
-    cell = np.empty_like(by_sub_sequence)
-    cell[by_sub_sequence] = (running.cumsum() - running)[step] + place.repeat(lengths)
-    return running, cell, order
+    reading = np.empty_like(by_sub_sequence)
+    reading[(running.cumsum() - running)[step] + place.repeat(lengths)] = by_sub_sequence
+    return running, reading, order
 
 
 def _phases(running: Rows) -> list[tuple[int, int]]:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from model.arrays import Floats, Rows
-from model.evolution import EvolutionNetwork, Head
+from model.evolution import EvolutionNetwork, Head, SubSequences
 from model.inference.encoder import Interests
 from model.inference.opal_checks import check_settings, check_shapes
 from model.inference.parts import Parts
@@ -192,28 +192,20 @@ class OpalInferenceEncoder:
             Its last states: of the interests' sub-sequences, shape (n_users, k, d), where it is
             stage 2, and of whole histories, (n_users, 1, d), where there is a general interest.
         """
-        parts, sub_sequences, lengths = [], [], []
+        read, parts, rows = [], users.slices, np.arange(len(embeddings))
         if self._head is not None:
-            parts, sub_sequences, lengths = [users.slices], [interest], [counts.ravel()]
+            read.append(SubSequences(rows, interest, counts.ravel()))
         if self._general is not None:
-            read = Parts(np.minimum(users.lengths, self._general.length).tolist())
+            lengths = np.minimum(users.lengths, self._general.length)
+            if not read:
+                ends = zip(parts, lengths.tolist(), strict=True)
+                parts = [slice(part.stop - length, part.stop) for part, length in ends]
             is_read = users.places_from_end <= self._general.length
-            begin = len(embeddings) if parts else 0
-            again = embeddings[is_read]
-            embeddings = np.concatenate((embeddings, again)) if parts else again
-            parts.append([slice(begin + p.start, begin + p.stop) for p in read.slices])
-            sub_sequences.append(read.part_of_row + sum(map(len, lengths)))
-            lengths.append(read.lengths)
-        states = network.evolve(
-            embeddings,
-            [part for of_kind in parts for part in of_kind],
-            np.concatenate(sub_sequences),
-            np.concatenate(lengths),
-        )
-        n_users, dim = len(counts), self.dim
+            read.append(SubSequences(rows[is_read], users.part_of_row[is_read], lengths))
+        states = network.evolve(embeddings, parts, read)
         return (
-            None if self._head is None else states[: counts.size].reshape(*counts.shape, dim),
-            None if self._general is None else states[-n_users:].reshape(n_users, 1, dim),
+            None if self._head is None else states[0].reshape(*counts.shape, -1),
+            None if self._general is None else states[-1][:, np.newaxis],
         )
 
     def _mixed(

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from model.arrays import Floats, Rows
-from model.evolution import EvolutionNetwork, Head
+from model.evolution import EvolutionNetwork, Head, SubSequences
 
 DIM = 12
 K = 4
@@ -30,12 +30,13 @@ def evolve(network: EvolutionNetwork, users: list[tuple[Floats, Rows]]) -> Float
     """Evolve users, given the embeddings and the interest of each of their interactions."""
     ends = np.cumsum([len(interests) for _, interests in users])
     slices = [slice(end - len(user[1]), end) for end, user in zip(ends, users, strict=True)]
-    states = network.evolve(
-        np.concatenate([embeddings for embeddings, _ in users]),
-        slices,
+    embeddings = np.concatenate([embeddings for embeddings, _ in users])
+    read = SubSequences(
+        np.arange(len(embeddings)),
         np.concatenate([number * K + user[1] for number, user in enumerate(users)]),
         np.concatenate([np.bincount(interests, minlength=K) for _, interests in users]),
     )
+    (states,) = network.evolve(embeddings, slices, [read])
     return states.reshape(len(users), K, DIM)
 
 
@@ -75,6 +76,21 @@ def test_strong_inputs_neither_overflow_nor_warn(network: EvolutionNetwork) -> N
 
 def test_users_without_interactions_need_no_step(network: EvolutionNetwork) -> None:
     assert evolve(network, [draw(0, 0), draw(0, 1)]).shape == (2, K, DIM)
+
+
+def test_several_kinds_of_sub_sequences_are_read_of_the_same_interactions(
+    network: EvolutionNetwork,
+) -> None:
+    embeddings, interests = draw(9, seed=5)
+    by_interest = SubSequences(np.arange(9), interests, np.bincount(interests, minlength=K))
+    newest = SubSequences(np.arange(5, 9), np.zeros(4, dtype=np.int64), np.array([4]))
+
+    both = network.evolve(embeddings, [slice(0, 9)], [by_interest, newest])
+
+    for kind, states in zip((by_interest, newest), both, strict=True):
+        (alone,) = network.evolve(embeddings, [slice(0, 9)], [kind])
+        np.testing.assert_array_equal(states, alone)
+    assert both[1].any()
 
 
 def test_a_head_is_linear_over_each_state() -> None:
