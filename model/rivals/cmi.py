@@ -19,8 +19,9 @@ from model.device import mixed_precision
 from model.encoder import normalize
 from model.losses import orthogonality_loss, uniformity_loss
 from model.ragged import all_states, last_states
+from model.rivals.batch import PaddedHistories, RivalBatch, pad
 from model.rivals.gru4rec import as_sequences, gru_tensors
-from model.rivals.rival import PaddedHistories, Rival, RivalBatch, pad
+from model.rivals.rival import Rival
 
 ASSIGNMENT_TEMPERATURE = 0.1
 CONTRAST_TEMPERATURE = 0.1

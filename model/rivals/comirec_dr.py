@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from model.rivals.batch import PaddedHistories
 from model.rivals.capsules import route
-from model.rivals.rival import PaddedHistories, Rival
+from model.rivals.rival import Rival
 
 _MAP_START = 4.0
 _MAP_NOISE = 0.3

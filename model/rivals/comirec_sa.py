@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from model.rivals.rival import PaddedHistories, Rival
+from model.rivals.batch import PaddedHistories
+from model.rivals.rival import Rival
 
 HIDDEN_PER_DIM = 4
 """d_a / d: the attention's hidden units, as in the authors' code."""

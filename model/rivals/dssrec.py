@@ -15,7 +15,8 @@ from torch.nn import functional
 
 from model.config import TrainingConfig
 from model.device import mixed_precision
-from model.rivals.rival import PaddedHistories, Rival, RivalBatch, pad
+from model.rivals.batch import PaddedHistories, RivalBatch, pad
+from model.rivals.rival import Rival
 from model.rivals.single_vector import newest
 from model.rivals.transformer import CausalTransformer
 

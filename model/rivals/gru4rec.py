@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from model.ragged import all_states
-from model.rivals.rival import PaddedHistories
+from model.rivals.batch import PaddedHistories
 from model.rivals.single_vector import SingleVectorRival
 
 

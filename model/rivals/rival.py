@@ -1,71 +1,25 @@
-"""What all rivals share: how a batch becomes padded histories, and the loss of the next items.
+"""What all rivals share: one stage of training, the losses, what their files hold.
 
 A rival's own module says how a history becomes k vectors, and what it learns by besides.
 """
 
 from abc import abstractmethod
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
 
-from model.arrays import Floats, Rows
+from model.arrays import Floats
 from model.config import TrainingConfig
 from model.device import mixed_precision
 from model.encoder import Exported, Stage, TrainableEncoder
 from model.histories import PADDING, TrainingBatch
 from model.losses import future_item_loss, score_items, score_own_items
 from model.next_item import Candidates, next_item_loss
+from model.rivals.batch import PaddedHistories, RivalBatch, read_batch
 
 MAIN: Stage = "main"
 """The only stage of a model that is trained in one go."""
-
-
-class PaddedHistories(NamedTuple):
-    """Histories laid into one array, the oldest interaction first, padding on the right.
-
-    Attributes:
-        vectors: e of each interaction, 0 where there is none. Shape (batch, length, d), float32.
-        is_item: Where there is an interaction. Shape (batch, length), bool.
-        ages: 0 for the newest interaction of a user, then 1, 2, …; 0 where there is none. In
-            training, interactions that were dropped count. Shape (batch, length), int64.
-    """
-
-    vectors: Tensor
-    is_item: Tensor
-    ages: Tensor
-
-
-class RivalBatch(NamedTuple):
-    """A training batch as tensors; see ``TrainingBatch``.
-
-    Attributes:
-        histories: Shape (B, length, d) and so on.
-        positives: Vectors of the positives, user after user, in the order of time.
-            Shape (P, d), float32.
-        owners: The user of each positive, ascending. Shape (P,), int64.
-        negatives: Shape (N, d), float32.
-        log_weights: Of the negatives; None: 0. Shape (N,), float32.
-        own_future: User and negative of each negative in that user's future. Shape (2, n), int64.
-        items: Vectors of the batch's distinct items. Shape (U, d), float32.
-        rows: The histories' interactions as rows of ``items``, one history after the other, oldest
-            first. Shape (n_interactions,), int64.
-        negative_rows: The negatives as rows of ``items``. Shape (N,), int64.
-        positive_rows: The positives as rows of ``items``. Shape (P,), int64.
-        catalog_rows: Of ``items``: their rows of the catalog. Shape (U,), int64.
-    """
-
-    histories: PaddedHistories
-    positives: Tensor
-    owners: Tensor
-    negatives: Tensor
-    log_weights: Tensor | None
-    own_future: Tensor
-    items: Tensor
-    rows: Tensor
-    negative_rows: Tensor
-    positive_rows: Tensor
-    catalog_rows: Tensor
 
 
 class Rival(TrainableEncoder):
@@ -182,7 +136,7 @@ class Rival(TrainableEncoder):
     ) -> dict[str, Tensor]:
         """See ``TrainableEncoder.losses``; with dropout."""
         self.train()
-        return self.losses_of(self._on_device(batch), config)
+        return self.losses_of(read_batch(batch, self), config)
 
     def losses_of(self, batch: RivalBatch, config: TrainingConfig) -> dict[str, Tensor]:
         """Return all that the model learns by, weighted, by name.
@@ -278,48 +232,6 @@ class Rival(TrainableEncoder):
             name: tensor.detach().float().cpu().numpy() for name, tensor in tensors.items()
         }
         return Exported(arrays, settings)
-
-    def _on_device(self, batch: TrainingBatch) -> RivalBatch:
-        device = self.item_table.device
-
-        def tensor(array: Rows | Floats) -> Tensor:
-            return torch.from_numpy(array).to(device)
-
-        catalog_rows = tensor(batch.items)
-        vectors = self.embed(catalog_rows)
-        rows, negative_rows = tensor(batch.histories), tensor(batch.negatives)
-        positive_rows = tensor(batch.positives)
-        log_weights = None if batch.log_weights is None else tensor(batch.log_weights)
-        return RivalBatch(
-            pad(vectors, rows, tensor(batch.lengths), tensor(batch.ages)),
-            vectors.index_select(0, positive_rows),
-            tensor(batch.owners),
-            vectors.index_select(0, negative_rows),
-            log_weights,
-            tensor(batch.own_future),
-            vectors,
-            rows,
-            negative_rows,
-            positive_rows,
-            catalog_rows,
-        )
-
-
-def pad(vectors: Tensor, rows: Tensor, lengths: Tensor, ages: Tensor) -> PaddedHistories:
-    """Lay ragged histories into one array.
-
-    Args:
-        vectors: Of distinct items. Shape (U, d), float32.
-        rows: Of ``vectors``, user after user, oldest first. Shape (n,), int64.
-        lengths: Of each user. Shape (batch,), int64.
-        ages: Shape (n,), int64.
-    """
-    longest = int(lengths.max()) if len(lengths) else 0
-    is_item = torch.arange(longest, device=lengths.device) < lengths.unsqueeze(1)
-    padded = vectors.new_zeros((*is_item.shape, vectors.shape[1]))
-    padded = padded.masked_scatter(is_item.unsqueeze(2), vectors.index_select(0, rows))
-    padded_ages = ages.new_zeros(is_item.shape).masked_scatter(is_item, ages)
-    return PaddedHistories(padded, is_item, padded_ages)
 
 
 def mean_over_users(losses: Tensor, owners: Tensor, n_users: int) -> Tensor:

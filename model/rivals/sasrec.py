@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from model.config import TrainingConfig
-from model.rivals.rival import PaddedHistories, RivalBatch
+from model.rivals.batch import PaddedHistories, RivalBatch
 from model.rivals.single_vector import SingleVectorRival
 from model.rivals.transformer import CausalTransformer
 

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from model.config import TrainingConfig
 from model.device import mixed_precision
-from model.rivals.rival import PaddedHistories, Rival, RivalBatch
+from model.rivals.batch import PaddedHistories, RivalBatch
+from model.rivals.rival import Rival
 
 
 class SingleVectorRival(Rival):

@@ -10,8 +10,9 @@ from model.config import TrainingConfig
 from model.dataset import Dataset
 from model.recipe import new_encoder, new_sampler
 from model.rivals import cmi as module
+from model.rivals.batch import PaddedHistories, read_batch
 from model.rivals.cmi import LONGEST_UNSPLIT, Cmi, contrast_loss, two_halves
-from model.rivals.rival import MAIN, PaddedHistories
+from model.rivals.rival import MAIN
 from tests.planted import chance_of, normalised_mutual_information
 from tests.rivals import DIM, K, batch_of, exported, history_of, load, new_rival, ragged
 
@@ -152,7 +153,7 @@ def test_both_halves_predict(dataset: Dataset) -> None:
     found = rival.losses(batch, MAIN, config)
 
     torch.manual_seed(3)
-    on_device = rival._on_device(batch)
+    on_device = read_batch(batch, rival)
     halves = functional.normalize(rival.encode(two_halves(on_device.histories)), dim=2)
     first, second = (rival.best_interest_loss(on_device, half) for half in halves.chunk(2))
     assert first != second
@@ -192,7 +193,7 @@ def test_only_the_first_users_are_contrasted(
     found = rival.losses(batch, MAIN, config)
 
     torch.manual_seed(3)
-    first, second = rival.encode(two_halves(rival._on_device(batch).histories)).chunk(2)
+    first, second = rival.encode(two_halves(read_batch(batch, rival).histories)).chunk(2)
     torch.testing.assert_close(found["contrast"], 0.05 * contrast_loss(first[:4], second[:4]))
 
 

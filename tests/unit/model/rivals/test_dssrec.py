@@ -9,8 +9,9 @@ from model.config import Recipe, TrainingConfig
 from model.dataset import Dataset
 from model.recipe import new_encoder, new_sampler
 from model.rivals import dssrec as module
+from model.rivals.batch import RivalBatch, read_batch
 from model.rivals.dssrec import DssRec, futures, next_only, sequence_loss
-from model.rivals.rival import MAIN, RivalBatch
+from model.rivals.rival import MAIN
 from tests.rivals import DIM, K, exported, history_of, load, new_rival, ragged
 
 
@@ -144,7 +145,7 @@ def test_the_papers_recipe_predicts_the_next_item_of_the_whole_future(
 
     found = rival.losses(batch, MAIN, config)
 
-    on_device = rival._on_device(batch)
+    on_device = read_batch(batch, rival)
     interests = rival._sized(rival.encode(on_device.histories))
     predicted = next_only(on_device) if recipe == "paper" else on_device
     expected = rival.best_interest_loss(predicted, interests)

@@ -11,6 +11,7 @@ from torch.nn import functional
 from model import next_item
 from model.config import TrainingConfig
 from model.histories import TrainingBatch
+from model.rivals.batch import read_batch
 from model.rivals.gru4rec import Gru4Rec
 from model.rivals.rival import MAIN, Rival
 from model.rivals.sasrec import SasRec
@@ -85,7 +86,7 @@ def test_prediction_loss_is_about_the_newest_state() -> None:
     found = rival.losses(batch, MAIN, CONFIG)["prediction"]
 
     z = torch.stack([state_after(rival, history) for history in HISTORIES]).unsqueeze(1)
-    expected = rival.prediction_loss(rival._on_device(batch), z)
+    expected = rival.prediction_loss(read_batch(batch, rival), z)
     torch.testing.assert_close(found, expected)
 
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from model.rivals.rival import PaddedHistories
+from model.rivals.batch import PaddedHistories
 from model.rivals.transformer import CausalBlock, CausalTransformer
 from tests.rivals import history_of
 
