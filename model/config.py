@@ -5,14 +5,14 @@ paper describes (``model.paper_recipes``); ``default`` is the same architecture 
 with OPAL's values for all models (docs/recipe.md has the trials).
 """
 
-import argparse
-import operator
 from collections.abc import Callable, Mapping
 from dataclasses import Field, asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
+from model.config_changes import name_changes
 from model.errors import InputError
 from model.model_names import NEXT_ITEM_MODELS, OPAL, SINGLE_VECTOR_RIVALS, TRAINABLE_MODELS
+from model.options import MAX_VALUE, check_option, option, option_text, switch
 from model.paper_recipes import OWN_DEFAULTS, PAPER_RECIPES
 
 Recipe = Literal["default", "paper"]
@@ -33,15 +33,6 @@ OPAL_ONLY = frozenset(
     }
 )
 """Fields that say nothing of other models."""
-
-# What those of an earlier version, which do not say it, were trained with.
-_BEFORE = {"model": OPAL, "unit_vectors": True, "general": 0.0}
-_NEXT_ITEM_BEFORE = {"gru4rec": 1.0, "sasrec": 1.0}  # of the others 0
-_GENERAL_LEN_BEFORE = 20
-
-MAX_SEED = 2**63 - 1
-MAX_VALUE = 2**31 - 1
-"""Of all numbers but the seed; what counts or sizes more does not end, or does not fit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,17 +55,6 @@ class LossWeights:
                 )
 
 
-def _switch(text: str) -> bool:
-    if text not in ("on", "off"):
-        raise argparse.ArgumentTypeError(f"{text!r} is neither on nor off")
-    return text == "on"
-
-
-def _option(default: Any, help_text: str, parse: Callable[[str], Any], **limits: Any) -> Any:
-    """Make a field that is an option of ``train``; limits: least, above, below, most, choices."""
-    return field(default=default, metadata={"help": help_text, "parse": parse, **limits})
-
-
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
     """Everything that determines a training besides its data; defaults are the default recipe's.
@@ -88,118 +68,118 @@ class TrainingConfig:
     """
 
     model: str = OPAL
-    recipe: Recipe = _option(  # noqa: RUF009 - makes a field, as dataclasses.field does
+    recipe: Recipe = option(  # noqa: RUF009 - makes a field, as dataclasses.field does
         "default", "whose values the other options have", str, choices=("default", "paper")
     )
-    k: int | None = _option(
+    k: int | None = option(
         None,
         "interests per user, which for OPAL is the number of hyper-categories; not given: 4 up to "
         "50,000 training interactions, 8 above; of a model with a single vector always 1",
         int,
         least=1,
     )
-    dim: int = _option(128, "d, embedding and hidden size", int, least=1)
-    max_len: int | None = _option(
+    dim: int = option(128, "d, embedding and hidden size", int, least=1)
+    max_len: int | None = option(
         None,
         "L, interactions of a history that count; not given: found on validation",
         int,
         least=1,
     )
-    batch_size: int = _option(256, "B, sequences per step", int, least=1)
-    start: Literal["pmi", "random"] = _option(
+    batch_size: int = option(256, "B, sequences per step", int, least=1)
+    start: Literal["pmi", "random"] = option(
         "pmi", "item vectors start from co-occurrence, or at random", str, choices=("pmi", "random")
     )
-    positives: Literal["horizon", "one", "next"] = _option(
+    positives: Literal["horizon", "one", "next"] = option(
         "horizon",
         "what lies ahead of the cut counts as positive: all within the horizon, one item drawn "
         "from all of it, or the very next item",
         str,
         choices=("horizon", "one", "next"),
     )
-    horizon: float = _option(
+    horizon: float = option(
         0.2, "how far ahead, as a share of the user's training sequence", float, above=0.0, most=1.0
     )
-    min_cut: int = _option(
+    min_cut: int = option(
         1, "interactions before the cut at least, where there are more", int, least=1
     )
-    history_dropout: float = _option(
+    history_dropout: float = option(
         0.5,
         "share of a history's interactions dropped at random in training",
         float,
         least=0.0,
         below=1.0,
     )
-    negatives: Literal["popular", "even"] = _option(
+    negatives: Literal["popular", "even"] = option(
         "popular",
         "how shared negatives are drawn: by popularity and weighted for it, or evenly",
         str,
         choices=("popular", "even"),
     )
-    n_negatives: int | None = _option(
+    n_negatives: int | None = option(
         None,
         "N, shared negatives per step; not given: B of even ones; of popular ones 2,048, or the "
         "whole catalog up to 4,096 items",
         int,
         least=1,
     )
-    temperature: float = _option(
+    temperature: float = option(
         0.1, "τ of scores; learned from this start by default", float, above=0.0
     )
-    learn_temperature: bool = _option(True, "learn τ of scores", _switch)
-    unit_vectors: bool = _option(
-        True, "items and interests are of unit length; those of OPAL always are", _switch
+    learn_temperature: bool = option(True, "learn τ of scores", switch)
+    unit_vectors: bool = option(
+        True, "items and interests are of unit length; those of OPAL always are", switch
     )
-    assignment_temperature: float = _option(0.05, "τ of the soft assignment", float, above=0.0)
-    sharing: float = _option(
+    assignment_temperature: float = option(0.05, "τ of the soft assignment", float, above=0.0)
+    sharing: float = option(
         0.25,
         "share of the whole history that every interest also holds",
         float,
         least=0.0,
         most=1.0,
     )
-    learn_recency: bool = _option(
-        True, "learn how the weight of an interaction falls with its age", _switch
+    learn_recency: bool = option(
+        True, "learn how the weight of an interaction falls with its age", switch
     )
-    evolution: float = _option(
+    evolution: float = option(
         0.1, "share of the evolved interest h in z (hard stage)", float, above=0.0, below=1.0
     )
-    learn_evolution: bool = _option(True, "learn the share of h from this start", _switch)
-    general: float = _option(
+    learn_evolution: bool = option(True, "learn the share of h from this start", switch)
+    general: float = option(
         0.3,
         "length, beside that of an interest, of the general interest that every interest also "
         "holds: what a GRU makes of the history; learned from this start; 0: none",
         float,
         least=0.0,
     )
-    general_len: int | None = _option(
+    general_len: int | None = option(
         None,
         "newest interactions that the general interest is made of at most; not given: all that "
         "count",
         int,
         least=1,
     )
-    next_item: float = _option(
+    next_item: float = option(
         1.0,
         "weight of predicting the next item after each interaction of a history too, by what has a "
         "state there: the general interest of opal and cmi, dssrec, gru4rec, sasrec",
         float,
         least=0.0,
     )
-    learning_rate: float = _option(1e-3, "of Adam", float, above=0.0)
-    weight_decay: float = _option(0.0, "of Adam, added to the gradient", float, least=0.0)
-    averaging: float = _option(
+    learning_rate: float = option(1e-3, "of Adam", float, above=0.0)
+    weight_decay: float = option(0.0, "of Adam, added to the gradient", float, least=0.0)
+    averaging: float = option(
         0.998,
         "decay per step of the weights' moving average that is validated and kept; 0: none",
         float,
         least=0.0,
         below=1.0,
     )
-    eval_every: int | None = _option(
+    eval_every: int | None = option(
         None, "steps between validations; not given: once an epoch, 50 to 1000", int, least=1
     )
-    patience: int = _option(5, "validations without gain before a stage ends", int, least=1)
-    max_steps: int = _option(100_000, "steps of a stage at most", int, least=1)
-    seed: int = _option(0, "of initialisation and sampling", int, least=0)
+    patience: int = option(5, "validations without gain before a stage ends", int, least=1)
+    max_steps: int = option(100_000, "steps of a stage at most", int, least=1)
+    seed: int = option(0, "of initialisation and sampling", int, least=0)
     loss_weights: LossWeights = field(default_factory=LossWeights)
 
     @classmethod
@@ -220,10 +200,10 @@ class TrainingConfig:
         return cls(**{**values, **(given or {}), "recipe": recipe, "model": model})
 
     def __post_init__(self) -> None:
-        for option in fields(self):
-            value = getattr(self, option.name)
+        for each in fields(self):
+            value = getattr(self, each.name)
             if value is not None:
-                _check(option.name, value, option.metadata)
+                check_option(each.name, value, each.metadata)
         if self.model not in TRAINABLE_MODELS:
             raise InputError(
                 f"--model is {self.model}; expected one of {', '.join(TRAINABLE_MODELS)}"
@@ -284,16 +264,7 @@ class TrainingConfig:
         Returns:
             Such as "--k is 4, was 8; --seed is 1, was 0"; empty where nothing differs.
         """
-        before = {**_BEFORE, **before}
-        before.setdefault("next_item", _NEXT_ITEM_BEFORE.get(str(before["model"]), 0.0))
-        if before["general"]:
-            before.setdefault("general_len", _GENERAL_LEN_BEFORE)
-        now = self.to_dict()
-        changed = [name for name in now if now[name] != before.get(name)]
-        return "; ".join(
-            f"{_name(name)} is {_given(now[name])}, was {_given(before.get(name))}"
-            for name in changed
-        )
+        return name_changes(before, self.to_dict())
 
 
 @dataclass(frozen=True)
@@ -311,54 +282,16 @@ class TrainingOption:
     help: str
 
 
-def _describe(option: Field[Any]) -> TrainingOption:
-    default, paper = option.default, PAPER_RECIPES[OPAL].get(option.name, option.default)
-    values = f"default: {_text(default)}"
+def _describe(each: Field[Any]) -> TrainingOption:
+    default, paper = each.default, PAPER_RECIPES[OPAL].get(each.name, each.default)
+    values = f"default: {option_text(default)}"
     if paper != default:
-        values += f", paper: {_text(paper)}"
-    choices = option.metadata.get("choices")
-    text = option.metadata["help"] + (f": {' or '.join(choices)}" if choices else "")
-    return TrainingOption(option.name, option.metadata["parse"], f"{text} ({values})")
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    return str(_given(value))
-
-
-def _given(value: Any) -> Any:
-    return "not given" if value is None else value
+        values += f", paper: {option_text(paper)}"
+    choices = each.metadata.get("choices")
+    text = each.metadata["help"] + (f": {' or '.join(choices)}" if choices else "")
+    return TrainingOption(each.name, each.metadata["parse"], f"{text} ({values})")
 
 
 TRAINING_OPTIONS = {
-    option.name: _describe(option)
-    for option in fields(TrainingConfig)
-    if "parse" in option.metadata
+    each.name: _describe(each) for each in fields(TrainingConfig) if "parse" in each.metadata
 }
-
-
-def _check(name: str, value: Any, limits: Mapping[str, Any]) -> None:
-    """Raise InputError where a value is outside its option's limits; NaN is outside any."""
-    if "choices" in limits and value not in limits["choices"]:
-        raise InputError(
-            f"{_name(name)} is {value}; expected one of {', '.join(limits['choices'])}"
-        )
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return
-    bounds = {"most": MAX_SEED if name == "seed" else MAX_VALUE, **limits}
-    for kind, (holds, words) in _BOUNDS.items():
-        if kind in bounds and not holds(value, bounds[kind]):
-            raise InputError(f"{_name(name)} is {value}; expected {words} {bounds[kind]}")
-
-
-_BOUNDS: dict[str, tuple[Callable[[Any, Any], bool], str]] = {
-    "least": (operator.ge, "at least"),
-    "above": (operator.gt, "more than"),
-    "below": (operator.lt, "less than"),
-    "most": (operator.le, "at most"),
-}
-
-
-def _name(name: str) -> str:
-    return "--" + name.replace("_", "-")

@@ -205,6 +205,11 @@ def test_the_general_interest_of_an_earlier_version_read_20_interactions() -> No
     assert TrainingConfig(general_len=20).differences(before) == ""
     assert TrainingConfig().differences(before) == "--general-len is not given, was 20"
     assert TrainingConfig(general=0.0).differences({**before, "general": 0.0}) == ""
+    # Of histories of 20 at most it read all, as now.
+    assert TrainingConfig(max_len=20).differences({**before, "max_len": 20}) == ""
+    assert TrainingConfig(max_len=21).differences({**before, "max_len": 21}) == (
+        "--general-len is not given, was 20"
+    )
 
 
 @pytest.mark.parametrize(("model", "weight"), [("gru4rec", 1.0), ("sasrec", 1.0), ("cmi", 0.0)])
