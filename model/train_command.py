@@ -1,0 +1,232 @@
+"""``python -m model train``: its options, and its result in words."""
+
+import argparse
+import logging
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from model.baselines.names import YARDSTICKS
+from model.command import Result
+from model.config import OPAL_ONLY, TRAINING_OPTIONS, TrainingConfig
+from model.errors import InputError, OpalError
+from model.model_names import OPAL, TRAINABLE_MODELS
+
+_OF_OPAL = {"yardsticks", "fit_on", "device", *TRAINING_OPTIONS}
+# The options of `train` that only some models take.
+_OPTIONS_OF = {
+    **dict.fromkeys(TRAINABLE_MODELS, _OF_OPAL - OPAL_ONLY),
+    OPAL: _OF_OPAL,
+    "ease": {"ease_l2"},
+}
+
+
+def add_train(commands: Any) -> None:
+    """Add ``train`` to the commands of a parser."""
+    command = commands.add_parser(
+        "train", help="train OPAL or one of its rivals, or make a yardstick; measure it"
+    )
+    command.add_argument("dataset", type=Path, metavar="DATASET")
+    command.add_argument("--out", type=Path, required=True, help="run folder to make")
+    command.add_argument(
+        "--model",
+        choices=(*TRAINABLE_MODELS, *YARDSTICKS),
+        default=OPAL,
+        help="OPAL, a rival that is trained, or one of the yardsticks "
+        f"{', '.join(YARDSTICKS)} (default: {OPAL})",
+    )
+    command.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
+    # Steps are small: on two busy cores a second thread only waits (10 × slower, measured).
+    command.add_argument(
+        "--threads", type=_threads, default=1, help="threads of torch (default: 1)"
+    )
+    trained = command.add_argument_group("of all models but the yardsticks, how it runs")
+    recipe = command.add_argument_group(
+        "of all models but the yardsticks, what it learns by",
+        "a recipe is a set of values for all of these; where a rival's own paper says something "
+        "else, model/paper_recipes.py holds it",
+    )
+    opal = command.add_argument_group("of --model opal, besides")
+    ease = command.add_argument_group("of --model ease")
+    for option in TRAINING_OPTIONS.values():
+        group = opal if option.name in OPAL_ONLY else recipe
+        _add_model_option(group, option.name, option.parse, option.help)
+    _add_model_option(
+        trained,
+        "yardsticks",
+        _yardsticks,
+        "what else to measure on the data: pop,itemknn,ease, none, or auto, what costs little "
+        "(default: auto)",
+    )
+    _add_model_option(
+        trained,
+        "fit_on",
+        str,
+        "all: when validation has chosen stage, steps and L, train anew on validation and test "
+        "part too (default: train)",
+        choices=("train", "all"),
+    )
+    _add_model_option(
+        trained,
+        "device",
+        str,
+        "auto: CUDA where there is a GPU (default: auto)",
+        choices=("auto", "cpu", "cuda"),
+    )
+    _add_model_option(ease, "ease_l2", float, "λ of --model ease (default: 200)")
+    command.set_defaults(action=_train, describe=_describe_run)
+
+
+def _add_model_option(
+    group: Any,
+    name: str,
+    kind: Callable[[str], Any],
+    text: str,
+    choices: Sequence[str] | None = None,
+) -> None:
+    """Add an option that is absent where it is not given, so that a model can refuse it."""
+    group.add_argument(
+        "--" + name.replace("_", "-"),
+        dest=name,
+        type=kind,
+        default=argparse.SUPPRESS,
+        help=text,
+        choices=choices,
+    )
+
+
+def _threads(text: str) -> int:
+    """Parse ``--threads``."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}; expected a number from 1")
+    return int(text)
+
+
+def _yardsticks(text: str) -> tuple[str, ...] | None:
+    """Parse ``--yardsticks``; None: auto."""
+    if text == "auto":
+        return None
+    names = () if text == "none" else tuple(text.split(","))
+    if unknown := set(names) - set(YARDSTICKS):
+        raise argparse.ArgumentTypeError(
+            f"unknown: {', '.join(sorted(unknown))!r}; expected auto, none, or some of "
+            f"{','.join(YARDSTICKS)}"
+        )
+    return names
+
+
+def _train(arguments: argparse.Namespace) -> Result:
+    given = _model_options(arguments)
+    if arguments.model in YARDSTICKS:
+        return _train_yardstick(arguments, given)
+    yardsticks = given.pop("yardsticks", None)
+    fit_on, device = given.pop("fit_on", "train"), given.pop("device", "auto")
+    recipe = given.pop("recipe", "default")
+    config = TrainingConfig.for_recipe(recipe, given, model=arguments.model)
+    import torch
+
+    from model.fit import fit
+    from model.interruption import Stopped
+    from model.memory import keep_freed_memory
+    from model.runtime import open_runtime
+
+    torch.set_num_threads(arguments.threads)
+    keep_freed_memory()
+    with open_runtime(device) as runtime:
+        leads = runtime.processes.leads
+        if not leads:  # torchrun's other processes work in silence
+            logging.disable(logging.INFO)
+        try:
+            result = fit(
+                arguments.dataset,
+                arguments.out,
+                config,
+                resume=arguments.resume,
+                yardsticks=yardsticks,
+                fit_on=fit_on,
+                runtime=runtime,
+            )
+        except Stopped as stopped:
+            if stopped.signal != signal.SIGTERM:
+                raise OpalError(str(stopped)) from None
+            result = {"stopped": str(stopped)}
+        except OpalError:
+            if leads:
+                raise
+            sys.exit(1)
+    return result if leads else sys.exit(0)
+
+
+def _train_yardstick(arguments: argparse.Namespace, given: dict[str, Any]) -> Result:
+    import torch
+
+    from model.yardstick_run import fit_yardstick
+
+    torch.set_num_threads(arguments.threads)
+    return fit_yardstick(
+        arguments.dataset,
+        arguments.out,
+        arguments.model,
+        {"l2": given["ease_l2"]} if given else None,
+        resume=arguments.resume,
+    )
+
+
+def _model_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the options that were given and that not all models take.
+
+    Raises:
+        InputError: One that the model does not take.
+    """
+    known = set().union(*_OPTIONS_OF.values())
+    given = {name: value for name, value in vars(arguments).items() if name in known}
+    foreign = given.keys() - _OPTIONS_OF.get(arguments.model, set())
+    if foreign:
+        names = ", ".join("--" + name.replace("_", "-") for name in sorted(foreign))
+        raise InputError(f"{names}: --model {arguments.model} has no use for it; leave it out")
+    return given
+
+
+def _describe_run(result: Result) -> str:
+    if "stopped" in result:
+        return str(result["stopped"])
+    if "stages" not in result:
+        return "\n".join(_describe_parts(result["model"], result["metrics"]))
+    lines = [
+        line
+        for stage, measured in result["stages"].items()
+        for line in _describe_parts(_stage_name(result, stage), measured["metrics"])
+    ]
+    if len(result["stages"]) > 1:
+        lines.append(f"chosen by validation: {result['stage']} stage")
+    if "refit" in result:
+        steps = ", ".join(f"{n} steps {stage}" for stage, n in result["refit"]["steps"].items())
+        lines.append(f"trained anew on everything: {steps}; the figures are from before that")
+    # A run of an earlier version that is resumed has none.
+    for name, metrics in result.get("yardsticks", {}).items():
+        lines += _describe_parts(name, metrics)
+    lines += [
+        f"{name} left out: {reason}"
+        for name, reason in result.get("yardsticks_left_out", {}).items()
+    ]
+    return "\n".join(lines)
+
+
+def _stage_name(result: Result, stage: str) -> str:
+    """Name a stage; the only one of a model goes by the model's name."""
+    return stage if len(result["stages"]) > 1 else str(result["model"])
+
+
+def _describe_parts(name: str, metrics: dict[str, dict[str, float]]) -> list[str]:
+    return [f"{name}, {part}: {metrics_in_words(metrics[part])}" for part in ("valid", "test")]
+
+
+def metrics_in_words(metrics: dict[str, float]) -> str:
+    """Return the metrics that a line has room for."""
+    names = [
+        f"{kind}@{cutoff}" for kind in ("recall", "hitrate", "ndcg") for cutoff in (10, 20, 50)
+    ]
+    values = [f"{name} {metrics[name]:.4f}" for name in names if name in metrics]
+    return ", ".join([*values, f"{metrics['users']} users"])
