@@ -98,34 +98,50 @@ class EvolutionNetwork:
         """
         states = np.zeros((running[0], self._dim), dtype=np.float32)
         begin = 0
-        # As long as equally many run, a step is nothing but arithmetic in place.
         for width, steps in _phases(running):
             end = begin + width * steps
             phase = inputs[:, begin:end].reshape(3, steps, width, -1)
+            if (
+                width == 1
+            ):  # arrays of one axis cost less to go through, and it is the longest phase
+                self._run(states[0], np.ascontiguousarray(phase[:, :, 0].swapaxes(0, 1)))
+            else:
+                self._run(states[:width], phase.swapaxes(0, 1))
             begin = end
-            state, from_state = states[:width], np.empty((3, width, self._dim), dtype=np.float32)
-            to_gates, to_new = from_state[:2], from_state[2]
-            gates, new = np.empty_like(to_gates), np.empty_like(to_new)
-            reset, update = gates  # 1 / r and 1 / u
-            # Every row is a product of its own. In one of all rows BLAS takes other kernels for
-            # other numbers of rows, and the last bits of a row change with what else is there.
-            rows, products = state[:, np.newaxis], from_state[:, :, np.newaxis]
-            matrices = self._from_state[:, np.newaxis]
-            for input_to_gates, input_to_new in zip(
-                phase[:2].swapaxes(0, 1), phase[2], strict=True
-            ):
-                np.matmul(rows, matrices, out=products)
-                np.add(input_to_gates, to_gates, out=gates)
-                np.exp(gates, out=gates)
-                np.add(gates, _ONE, out=gates)
-                # n = tanh(W x + r · U h);  h ← n + u · (h − n)
-                np.divide(to_new, reset, out=new)
-                np.add(new, input_to_new, out=new)
-                np.tanh(new, out=new)
-                np.subtract(state, new, out=state)
-                np.divide(state, update, out=state)
-                np.add(state, new, out=state)
         return states
+
+    def _run(self, state: Floats, inputs: Floats) -> None:
+        """Take steps in which equally many run: nothing but arithmetic in place.
+
+        Args:
+            state: Of each that runs; written. Shape (width, d), or (d,) of the only one, float32.
+            inputs: To the three gates. Shape (steps, 3, *state.shape), float32.
+        """
+        from_state = np.empty((3, *state.shape), dtype=np.float32)
+        # Every row is a product of its own. In one of all rows BLAS takes other kernels for other
+        # numbers of rows, and the last bits of a row change with what else is there.
+        rows, products, matrices = state, from_state, self._from_state
+        if state.ndim > 1:
+            rows, products = state[:, np.newaxis], from_state[:, :, np.newaxis]
+            matrices = matrices[:, np.newaxis]
+        new, gates = np.empty_like(state), np.empty((2, *state.shape), dtype=np.float32)
+        reset, update = gates  # 1 / r and 1 / u
+        to_gates, to_new, inputs_to_gates = from_state[:2], from_state[2], inputs[:, :2]
+        if state.ndim == 1:
+            gates, to_gates = gates.ravel(), to_gates.ravel()
+            inputs_to_gates = inputs_to_gates.reshape(len(inputs), -1)
+        for input_to_gates, input_to_new in zip(inputs_to_gates, inputs[:, 2], strict=True):
+            np.matmul(rows, matrices, out=products)
+            np.add(input_to_gates, to_gates, out=gates)
+            np.exp(gates, out=gates)
+            np.add(gates, _ONE, out=gates)
+            # n = tanh(W x + r · U h);  h ← n + u · (h − n)
+            np.divide(to_new, reset, out=new)
+            np.add(new, input_to_new, out=new)
+            np.tanh(new, out=new)
+            np.subtract(state, new, out=state)
+            np.divide(state, update, out=state)
+            np.add(state, new, out=state)
 
 
 class Head:
