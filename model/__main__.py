@@ -8,7 +8,8 @@ from model.command import Result, add_json_option, leave, run_command
 from model.comparison.command import add_compare
 from model.dataset import prepare
 from model.movielens import write_movielens
-from model.train_command import add_train, metrics_in_words
+from model.result_words import metrics_in_words
+from model.train_command import add_train
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -256,14 +256,7 @@ class TrainingConfig:
         return self.model in NEXT_ITEM_MODELS and not has_own_loss
 
     def differences(self, before: dict[str, Any]) -> str:
-        """Name the options that are not what they were, for a message.
-
-        Args:
-            before: What ``to_dict`` gave then, perhaps by way of JSON.
-
-        Returns:
-            Such as "--k is 4, was 8; --seed is 1, was 0"; empty where nothing differs.
-        """
+        """Name the options that are not what they were; see ``config_changes.name_changes``."""
         return name_changes(before, self.to_dict())
 
 

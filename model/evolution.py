@@ -54,36 +54,64 @@ class EvolutionNetwork:
         return np.ascontiguousarray(gates) * signs[:, np.newaxis, np.newaxis]
 
     def evolve(
-        self, embeddings: Floats, parts: Sequence[slice], read: Sequence[SubSequences]
+        self, embeddings: Floats, parts: Sequence[slice], kinds: Sequence[SubSequences]
     ) -> list[Floats]:
         """Run every sub-sequence through the network, all side by side.
 
         Args:
             embeddings: e_t of all users, user after user. Shape (n, d), float32.
-            parts: Where those of each user lie that are read at all. Each part is multiplied alone,
-                so that the shapes of products, and their rounding, depend on nothing else.
-            read: The sub-sequences, of several kinds; an interaction may belong to one of each.
+            parts: Where those of each user lie, with all rows that are read. Each part is
+                multiplied alone, so that the shapes of products, and their rounding, depend on
+                nothing else.
+            kinds: The sub-sequences, of one kind or more; an interaction may belong to one of each.
 
         Returns:
             For each kind the last state of each, 0 for one of no interactions. Each of shape
             (m, d), float32.
         """
-        lengths = np.concatenate([each.lengths for each in read])
-        begins = [0, *accumulate(len(each.lengths) for each in read)]
+        lengths = np.concatenate([each.lengths for each in kinds])
+        begins = [0, *accumulate(len(each.lengths) for each in kinds)]
         states = np.zeros((len(lengths), self._dim), dtype=np.float32)
         if len(embeddings):
-            products = np.empty((3, *embeddings.shape), dtype=np.float32)
-            for part in parts:
-                np.matmul(embeddings[part], self._from_input, out=products[:, part])
             sub_sequence = np.concatenate(
-                [begin + each.sub_sequence for begin, each in zip(begins, read, strict=False)]
+                [begin + each.sub_sequence for begin, each in zip(begins[:-1], kinds, strict=True)]
             )
             running, reading, order = _lay_out(sub_sequence, lengths)
-            rows = np.concatenate([each.rows for each in read])[reading]
+            rows = np.concatenate([each.rows for each in kinds])[reading]
+            n_rows = sum(part.stop - part.start for part in parts)
+            inputs = self._inputs(
+                embeddings, parts, rows, all_once=len(kinds) == 1 and len(rows) == n_rows
+            )
             with np.errstate(over="ignore"):  # a gate that is shut: exp = ∞, 1 / ∞ = 0
-                inputs = products.take(rows, axis=1)
                 states[order[: running[0]]] = self._last_states(inputs, running)
         return [states[begin:end] for begin, end in pairwise(begins)]
+
+    def _inputs(
+        self, embeddings: Floats, parts: Sequence[slice], rows: Rows, *, all_once: bool
+    ) -> Floats:
+        """Return what goes into the gates, in the order in which it is read.
+
+        Args:
+            embeddings: See ``evolve``.
+            parts: See ``evolve``.
+            rows: Of ``embeddings``, in that order. Shape (m,), int64.
+            all_once: Each row of the parts is read, and none twice: products can go to their
+                places without a copy between.
+
+        Returns:
+            Shape (3, m, d), float32.
+        """
+        if all_once:
+            place = np.empty(len(embeddings), dtype=np.int64)
+            place[rows] = np.arange(len(rows))
+            inputs = np.empty((3, len(rows), self._dim), dtype=np.float32)
+            for part in parts:
+                inputs[:, place[part]] = embeddings[part] @ self._from_input
+            return inputs
+        products = np.empty((3, *embeddings.shape), dtype=np.float32)
+        for part in parts:
+            np.matmul(embeddings[part], self._from_input, out=products[:, part])
+        return products.take(rows, axis=1)
 
     def _last_states(self, inputs: Floats, running: Rows) -> Floats:
         """Run the GRU from a state of zero.
@@ -101,9 +129,8 @@ class EvolutionNetwork:
         for width, steps in _phases(running):
             end = begin + width * steps
             phase = inputs[:, begin:end].reshape(3, steps, width, -1)
-            if (
-                width == 1
-            ):  # arrays of one axis cost less to go through, and it is the longest phase
+            # Arrays of one axis cost less to go through, and the longest phase has one row.
+            if width == 1:
                 self._run(states[0], np.ascontiguousarray(phase[:, :, 0].swapaxes(0, 1)))
             else:
                 self._run(states[:width], phase.swapaxes(0, 1))

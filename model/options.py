@@ -9,6 +9,7 @@ from typing import Any
 from model.errors import InputError
 
 MAX_SEED = 2**63 - 1
+"""More does not fit into the generators."""
 MAX_VALUE = 2**31 - 1
 """Of all numbers but the seed; what counts or sizes more does not end, or does not fit."""
 
@@ -38,15 +39,10 @@ def option(default: Any, help_text: str, parse: Callable[[str], Any], **limits: 
 
 
 def option_text(value: Any) -> str:
-    """Return a value as it is given on the command line, or that it is not given."""
+    """Return a value as it is given on the command line; None is one that was not given."""
     if isinstance(value, bool):
         return "on" if value else "off"
-    return str(given(value))
-
-
-def given(value: Any) -> Any:
-    """Return a value for a message; None is one that was not given."""
-    return "not given" if value is None else value
+    return "not given" if value is None else str(value)
 
 
 def check_option(name: str, value: Any, limits: Mapping[str, Any]) -> None:

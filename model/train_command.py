@@ -1,4 +1,4 @@
-"""``python -m model train``: its options, and its result in words."""
+"""``python -m model train``: its options, and what they ask for."""
 
 import argparse
 import logging
@@ -13,6 +13,7 @@ from model.command import Result
 from model.config import OPAL_ONLY, TRAINING_OPTIONS, TrainingConfig
 from model.errors import InputError, OpalError
 from model.model_names import OPAL, TRAINABLE_MODELS
+from model.result_words import describe_run
 
 _OF_OPAL = {"yardsticks", "fit_on", "device", *TRAINING_OPTIONS}
 # The options of `train` that only some models take.
@@ -76,7 +77,7 @@ def add_train(commands: Any) -> None:
         choices=("auto", "cpu", "cuda"),
     )
     _add_model_option(ease, "ease_l2", float, "λ of --model ease (default: 200)")
-    command.set_defaults(action=_train, describe=_describe_run)
+    command.set_defaults(action=_train, describe=describe_run)
 
 
 def _add_model_option(
@@ -187,46 +188,3 @@ def _model_options(arguments: argparse.Namespace) -> dict[str, Any]:
         names = ", ".join("--" + name.replace("_", "-") for name in sorted(foreign))
         raise InputError(f"{names}: --model {arguments.model} has no use for it; leave it out")
     return given
-
-
-def _describe_run(result: Result) -> str:
-    if "stopped" in result:
-        return str(result["stopped"])
-    if "stages" not in result:
-        return "\n".join(_describe_parts(result["model"], result["metrics"]))
-    lines = [
-        line
-        for stage, measured in result["stages"].items()
-        for line in _describe_parts(_stage_name(result, stage), measured["metrics"])
-    ]
-    if len(result["stages"]) > 1:
-        lines.append(f"chosen by validation: {result['stage']} stage")
-    if "refit" in result:
-        steps = ", ".join(f"{n} steps {stage}" for stage, n in result["refit"]["steps"].items())
-        lines.append(f"trained anew on everything: {steps}; the figures are from before that")
-    # A run of an earlier version that is resumed has none.
-    for name, metrics in result.get("yardsticks", {}).items():
-        lines += _describe_parts(name, metrics)
-    lines += [
-        f"{name} left out: {reason}"
-        for name, reason in result.get("yardsticks_left_out", {}).items()
-    ]
-    return "\n".join(lines)
-
-
-def _stage_name(result: Result, stage: str) -> str:
-    """Name a stage; the only one of a model goes by the model's name."""
-    return stage if len(result["stages"]) > 1 else str(result["model"])
-
-
-def _describe_parts(name: str, metrics: dict[str, dict[str, float]]) -> list[str]:
-    return [f"{name}, {part}: {metrics_in_words(metrics[part])}" for part in ("valid", "test")]
-
-
-def metrics_in_words(metrics: dict[str, float]) -> str:
-    """Return the metrics that a line has room for."""
-    names = [
-        f"{kind}@{cutoff}" for kind in ("recall", "hitrate", "ndcg") for cutoff in (10, 20, 50)
-    ]
-    values = [f"{name} {metrics[name]:.4f}" for name in names if name in metrics]
-    return ", ".join([*values, f"{metrics['users']} users"])

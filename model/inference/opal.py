@@ -192,17 +192,17 @@ class OpalInferenceEncoder:
             Its last states: of the interests' sub-sequences, shape (n_users, k, d), where it is
             stage 2, and of whole histories, (n_users, 1, d), where there is a general interest.
         """
-        read, parts, rows = [], users.slices, np.arange(len(embeddings))
+        kinds, parts, rows = [], users.slices, np.arange(len(embeddings))
         if self._head is not None:
-            read.append(SubSequences(rows, interest, counts.ravel()))
+            kinds.append(SubSequences(rows, interest, counts.ravel()))
         if self._general is not None:
             lengths = np.minimum(users.lengths, self._general.length)
-            if not read:
+            if not kinds:
                 ends = zip(parts, lengths.tolist(), strict=True)
                 parts = [slice(part.stop - length, part.stop) for part, length in ends]
             is_read = users.places_from_end <= self._general.length
-            read.append(SubSequences(rows[is_read], users.part_of_row[is_read], lengths))
-        states = network.evolve(embeddings, parts, read)
+            kinds.append(SubSequences(rows[is_read], users.part_of_row[is_read], lengths))
+        states = network.evolve(embeddings, parts, kinds)
         return (
             None if self._head is None else states[0].reshape(*counts.shape, -1),
             None if self._general is None else states[-1][:, np.newaxis],

@@ -1,7 +1,6 @@
 """What training can be told, and what it refuses to be told."""
 
 import argparse
-import json
 from dataclasses import fields, replace
 from typing import Any
 
@@ -185,46 +184,6 @@ def test_a_rivals_values_do_not_name_what_only_opal_has() -> None:
     assert theirs["model"] == "mind"
 
 
-def test_what_an_earlier_version_does_not_say_is_that_of_opal() -> None:
-    config = TrainingConfig(general=0.0, next_item=0.0)
-    before = config.to_dict()
-    del before["model"], before["unit_vectors"], before["general"]
-
-    assert config.differences(before) == ""
-    assert TrainingConfig().differences(before) == (
-        "--general is 0.3, was 0.0; --next-item is 1.0, was 0.0"
-    )
-    assert config.differences({**before, "model": []}) == "--model is opal, was []"
-    assert TrainingConfig(model="mind").differences(before) == "--model is mind, was opal"
-
-
-def test_the_general_interest_of_an_earlier_version_read_20_interactions() -> None:
-    before = TrainingConfig().to_dict()
-    del before["general_len"]
-
-    assert TrainingConfig(general_len=20).differences(before) == ""
-    assert TrainingConfig().differences(before) == "--general-len is not given, was 20"
-    assert TrainingConfig(general=0.0).differences({**before, "general": 0.0}) == ""
-    # Of histories of 20 at most it read all, as now.
-    assert TrainingConfig(max_len=20).differences({**before, "max_len": 20}) == ""
-    assert TrainingConfig(max_len=21).differences({**before, "max_len": 21}) == (
-        "--general-len is not given, was 20"
-    )
-
-
-@pytest.mark.parametrize(("model", "weight"), [("gru4rec", 1.0), ("sasrec", 1.0), ("cmi", 0.0)])
-def test_of_an_earlier_version_only_single_vectors_learned_next_items_in_a_history(
-    model: str, weight: float
-) -> None:
-    before = TrainingConfig(model=model).to_dict()
-    del before["next_item"]
-
-    assert TrainingConfig(model=model, next_item=weight).differences(before) == ""
-    assert TrainingConfig(model=model, next_item=0.7).differences(before) == (
-        f"--next-item is 0.7, was {weight}"
-    )
-
-
 @pytest.mark.parametrize("recipe", RECIPES)
 @pytest.mark.parametrize("name", sorted({*TRAINING_OPTIONS} - {"recipe"}))
 def test_an_option_is_parsed_from_the_text_of_its_value_that_help_shows(
@@ -246,15 +205,6 @@ def test_an_option_is_parsed_from_the_text_of_its_value_that_help_shows(
 def test_a_switch_is_on_or_off(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match=f"'{text}' is neither on nor off"):
         TRAINING_OPTIONS["learn_recency"].parse(text)
-
-
-def test_what_differs_from_an_earlier_config_is_named_by_option() -> None:
-    config = TrainingConfig(k=2, n_negatives=7, loss_weights=LossWeights(unique=0.5))
-    before = json.loads(json.dumps(config.to_dict()))
-
-    assert config.differences(before) == ""
-    assert replace(config, k=3, seed=1).differences(before) == "--k is 3, was 2; --seed is 1, was 0"
-    assert "--dim is 128, was not given" in config.differences({})
 
 
 def test_k_follows_from_the_size_of_the_data_where_it_is_not_given() -> None:
