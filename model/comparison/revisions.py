@@ -69,8 +69,8 @@ def _sentence(kind: str, by_revision: dict[str, dict[str, list[int]]]) -> str:
             f"{label} (seed {', '.join(map(str, seeds))})" if labels.count(label) > 1 else label
             for label, seeds in models.items()
         ]
-        parts.append(f"{', '.join(words)} by {name}")
-    return f"Not all {kind} by one revision of this program: {'; '.join(parts)}."
+        parts.append(f"By {name}: {'; '.join(words)}.")
+    return " ".join([f"Not all {kind} by one revision of this program.", *parts])
 
 
 def _listed(names: Sequence[str] | dict[str, Any]) -> str:

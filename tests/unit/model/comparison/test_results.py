@@ -355,13 +355,13 @@ def test_cells_of_several_programs_are_told_apart(plan: Plan) -> None:
     report = Summary(plan).report()
 
     assert report.sections[1].paragraphs[1:3] == [
-        "Not all trained by one revision of this program: opal (seed 0) by aaaaaaa; "
-        "opal (seed 1), mind by bbbbbbb; pop by an unknown revision.",
+        "Not all trained by one revision of this program. By aaaaaaa: opal (seed 0). "
+        "By bbbbbbb: opal (seed 1); mind. By an unknown revision: pop.",
         "All measured by ccccccc.",
     ]
     assert "aaaaaaa, an unknown revision, bbbbbbb, ccccccc" in report.paragraphs[1]
     for text in (write_page(report), write_markdown(report, "report.html")):
-        assert "opal (seed 1), mind by bbbbbbb" in text
+        assert "By bbbbbbb: opal (seed 1); mind." in text
 
 
 def test_without_opals_run_there_is_no_map(plan: Plan) -> None:
