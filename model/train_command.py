@@ -13,6 +13,7 @@ from model.command import Result
 from model.config import OPAL_ONLY, TRAINING_OPTIONS, TrainingConfig
 from model.errors import InputError, OpalError
 from model.model_names import OPAL, TRAINABLE_MODELS
+from model.options import option_name
 from model.result_words import describe_run
 
 _OF_OPAL = {"yardsticks", "fit_on", "device", *TRAINING_OPTIONS}
@@ -89,7 +90,7 @@ def _add_model_option(
 ) -> None:
     """Add an option that is absent where it is not given, so that a model can refuse it."""
     group.add_argument(
-        "--" + name.replace("_", "-"),
+        option_name(name),
         dest=name,
         type=kind,
         default=argparse.SUPPRESS,
@@ -185,6 +186,6 @@ def _model_options(arguments: argparse.Namespace) -> dict[str, Any]:
     given = {name: value for name, value in vars(arguments).items() if name in known}
     foreign = given.keys() - _OPTIONS_OF.get(arguments.model, set())
     if foreign:
-        names = ", ".join("--" + name.replace("_", "-") for name in sorted(foreign))
+        names = ", ".join(map(option_name, sorted(foreign)))
         raise InputError(f"{names}: --model {arguments.model} has no use for it; leave it out")
     return given
