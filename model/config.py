@@ -85,6 +85,14 @@ class TrainingConfig:
         int,
         least=1,
     )
+    popularity: float | None = option(
+        None,
+        "exponent of an item's training interactions in its scores; not given: found on "
+        "validation; 0: popularity does not count",
+        float,
+        least=0.0,
+        most=1.0,
+    )
     batch_size: int = option(256, "B, sequences per step", int, least=1)
     start: Literal["pmi", "random"] = option(
         "pmi", "item vectors start from co-occurrence, or at random", str, choices=("pmi", "random")
@@ -210,6 +218,11 @@ class TrainingConfig:
             )
         if self.model == OPAL and not self.unit_vectors:
             raise InputError(f"--unit-vectors is off; vectors of {OPAL} are always of unit length")
+        if self.popularity and not self.unit_vectors:
+            raise InputError(
+                f"--popularity is {self.popularity}, --unit-vectors is off; vectors of any length "
+                "learn theirs, leave one of them out"
+            )
         if self.model in SINGLE_VECTOR_RIVALS and self.k not in (None, 1):
             raise InputError(
                 f"--k is {self.k}; {self.model} makes a single vector of a history, leave it out"

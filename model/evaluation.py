@@ -52,24 +52,6 @@ class UserMetrics(NamedTuple):
         }
 
 
-def evaluate(
-    encode: Encode, item_vectors: Tensor, histories: Sequence[Rows], targets: Sequence[Rows]
-) -> Metrics:
-    """Average the metrics over users, whose scores are the maximum over their interests.
-
-    Args:
-        encode: Histories to interests, shape (batch, k, d).
-        item_vectors: Shape (n_items, d), float32.
-        histories: Each user's item rows, oldest first.
-        targets: Each user's distinct target rows, none of them in the history; never empty.
-
-    Returns:
-        See ``evaluate_scores``.
-    """
-    score = score_by_interests(encode, item_vectors)
-    return evaluate_scores(score, len(item_vectors), histories, targets)
-
-
 def score_by_interests(encode: Encode, item_vectors: Tensor) -> Score:
     """Make what scores items by the best interest of a user.
 

@@ -16,7 +16,7 @@ from model.dataset import Dataset, read_summary
 from model.encoder import Stage, TrainableEncoder
 from model.errors import InputError
 from model.evaluation import Metrics, evaluate_scores, score_by_encoder
-from model.files import sync
+from model.export import export_encoder, read_choices
 from model.inference.encoder import UserEncoder
 from model.inference.loading import ENCODER_FILE, load_encoder
 from model.refit import Refit
@@ -30,12 +30,11 @@ from model.run import (
     read_run,
     read_run_manifest,
     require_free,
-    write_encoder,
     write_run,
 )
 from model.runtime import Runtime
 from model.training import Training
-from model.validation import evaluate_encoder, merit
+from model.validation import merit
 from model.yardstick_run import remake_baseline
 
 REFIT_CHECKPOINTS = "all"
@@ -203,8 +202,9 @@ def _finish(
     yardsticks: Choice,
 ) -> dict[str, Any]:
     """Measure the yardsticks and write the run; return what ``run.json`` holds."""
-    max_len = chosen.manifest["stages"][chosen.stage]["max_len"]
-    export_encoder(chosen.encoder, out / ENCODER_FILE, chosen.stage, max_len)
+    choices = read_choices(chosen.manifest["stages"][chosen.stage])
+    interactions = dataset.catalog["interactions"].to_numpy()
+    export_encoder(chosen.encoder, out / ENCODER_FILE, chosen.stage, choices, interactions)
     manifest = {
         **describe_run(config.model, dataset.path, dataset.summary),
         "stage": chosen.stage,
@@ -267,20 +267,13 @@ def evaluate_inference(
     return evaluate_scores(score, len(encoder.item_vectors), histories, targets)
 
 
-def export_encoder(encoder: TrainableEncoder, path: Path, stage: Stage, max_len: int) -> None:
-    """Write an encoder as ``model.inference`` reads it."""
-    tensors, settings = encoder.exported(stage)
-    write_encoder(path, tensors, {**settings, "max_len": max_len})
-    sync(path)
-
-
 def _measure_stage(training: Training, stage: Stage, dataset: Dataset) -> dict[str, Any]:
     step = training.load_best(stage)
-    max_len = training.find_length(stage)
+    choices = training.chooser.choose(training.encoder, stage)
     parts = {"valid": dataset.valid, "test": dataset.test}
     metrics = {
-        part: evaluate_encoder(training.encoder, sequences, stage, max_len)
+        part: training.chooser.evaluate(training.encoder, sequences, stage, choices)
         for part, sequences in parts.items()
     }
     terms = training.encoder.learned_terms()
-    return {"step": step, "max_len": max_len, **terms, "metrics": metrics}
+    return {"step": step, **choices._asdict(), **terms, "metrics": metrics}

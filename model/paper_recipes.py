@@ -11,6 +11,7 @@ _OPAL: dict[str, Any] = {
     "k": 8,
     "dim": 64,
     "max_len": 100,
+    "popularity": 0.0,
     "batch_size": 1024,
     "start": "random",
     "positives": "one",
@@ -35,6 +36,7 @@ _OPAL: dict[str, Any] = {
 _RIVAL: dict[str, Any] = {
     "dim": 64,
     "max_len": 50,
+    "popularity": 0.0,
     "batch_size": 1024,
     "start": "random",
     "positives": "next",

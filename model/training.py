@@ -25,13 +25,14 @@ from model.evaluation import Metrics
 from model.interruption import Stopped
 from model.learner import TOTAL, Learner
 from model.progress import Progress, show_progress
-from model.recipe import LENGTHS, steps_between_validations, training_length
+from model.recipe import steps_between_validations, training_length
 from model.runtime import Runtime
+from model.serving_choices import Chooser
 from model.training_log import TrainingLog, open_log
 from model.validation import SELECT_BY, evaluate_encoder, hyper_category_shares, merit
 
 VALIDATION_USERS = 4096
-"""Users that decide when a stage ends and which L is best; all of them decide on the stage."""
+"""Users that decide when a stage ends, and on L and β; all of them decide on the stage."""
 
 COLLAPSED_SHARE = 0.99
 
@@ -55,6 +56,7 @@ class Training:
 
     Attributes:
         curve: A point for each validation: stage, step, loss, Recall@50.
+        chooser: Chooses how a stage's best weights are to be served.
 
     Raises:
         InputError: The data cannot be trained on.
@@ -81,6 +83,7 @@ class Training:
             )
         self._interactions = dataset.catalog["interactions"].to_numpy()
         self._validation = dataset.valid.sample(VALIDATION_USERS)
+        self.chooser = Chooser(config, self._validation, self._interactions)
         self.learner = Learner(dataset, config, dataset.train_end, self._runtime)
         self._eval_every = steps_between_validations(config, self.learner.n_users)
         self._best = _NONE_YET
@@ -111,25 +114,6 @@ class Training:
         tensors, state = load_checkpoint(self._folder, stage)
         self.encoder.load_state_dict(tensors)
         return int(state["step"])
-
-    def find_length(self, stage: Stage) -> int:
-        """Return the length of history that validates best, or that given.
-
-        Of equal ones it is the shortest: it costs the service the least.
-        """
-        if self._config.max_len is not None:
-            return self._config.max_len
-        found = {
-            length: merit(evaluate_encoder(self.encoder, self._validation, stage, length))
-            for length in LENGTHS
-        }
-        logger.info(
-            "%s stage, valid %s by length of history: %s",
-            stage,
-            SELECT_BY,
-            ", ".join(f"{length}: {value:.4f}" for length, (value, _) in found.items()),
-        )
-        return max(LENGTHS, key=lambda length: found[length])
 
     def resume(self) -> None:
         """Go on from the latest checkpoint, where there is one.

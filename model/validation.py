@@ -6,20 +6,47 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.arrays import Rows
+from model.arrays import Floats, Rows
 from model.dataset import Sequences
 from model.encoder import Stage, TrainableEncoder
-from model.evaluation import Metrics, evaluate
+from model.evaluation import Metrics, UserMetrics, evaluate_users, score_by_interests
 from model.histories import pad_histories
 
 SELECT_BY = "recall@50"
 
 
-@torch.no_grad()
 def evaluate_encoder(
-    encoder: TrainableEncoder, sequences: Sequences, stage: Stage, max_len: int
+    encoder: TrainableEncoder,
+    sequences: Sequences,
+    stage: Stage,
+    max_len: int,
+    lengths: Floats | None = None,
 ) -> Metrics:
-    """Evaluate an encoder in training on a data set's validation or test part."""
+    """Evaluate an encoder in training on a data set's validation or test part.
+
+    See ``evaluate_encoder_users``.
+    """
+    return evaluate_encoder_users(encoder, sequences, stage, max_len, lengths).average()
+
+
+@torch.no_grad()
+def evaluate_encoder_users(
+    encoder: TrainableEncoder,
+    sequences: Sequences,
+    stage: Stage,
+    max_len: int,
+    lengths: Floats | None = None,
+) -> UserMetrics:
+    """Measure an encoder in training on each user of a data set's validation or test part.
+
+    Args:
+        encoder: The encoder.
+        sequences: The part.
+        stage: Which interests.
+        max_len: L.
+        lengths: What the vector that an item is scored by is multiplied by
+            (``model.popularity``). Shape (n_items,), float32. None: 1.
+    """
     device = encoder.item_table.device
 
     def encode(histories: Sequence[Rows]) -> Tensor:
@@ -28,7 +55,12 @@ def evaluate_encoder(
         padded = pad_histories(np.concatenate(histories), np.maximum(begins, ends - max_len), ends)
         return encoder.interests(torch.from_numpy(padded).to(device), stage)
 
-    return evaluate(encode, encoder.item_embeddings(), sequences.histories, sequences.targets)
+    scored_by = encoder.item_embeddings()
+    if lengths is not None:
+        scored_by = scored_by * torch.from_numpy(lengths).to(device).unsqueeze(1)
+    score = score_by_interests(encode, scored_by)
+    histories, targets = sequences.histories, sequences.targets
+    return evaluate_users(score, len(scored_by), histories, targets, kept=0)
 
 
 def merit(metrics: Metrics) -> tuple[float, float]:

@@ -92,7 +92,7 @@ class Explainer:
         """Return for each candidate the items of the history that speak for it, best first."""
         # One small product per candidate, in float64: a single large one would round by its
         # shape, and the same candidate would get another number in a longer answer.
-        ours = self._bundle.encoder.item_vectors[self._rows].astype(np.float64)
+        ours = self._bundle.encoder.history_vectors(self._rows).astype(np.float64)
         theirs = self._bundle.encoder.item_vectors[candidates.rows].astype(np.float64)
         similarity = np.matmul(theirs[:, np.newaxis, :], ours.T)[:, 0, :]
         share = self._total.astype(np.float32)[:, candidates.interests].T

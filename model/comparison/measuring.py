@@ -29,8 +29,8 @@ from model.comparison.varied_lists import SOME_USERS, measure_varied_lists
 from model.dataset import Dataset
 from model.encoder import Stage
 from model.evaluation import Score, UserMetrics, evaluate_users, score_by_encoder
+from model.export import export_encoder, read_choices
 from model.files import replace_file
-from model.fit import export_encoder
 from model.inference.encoder import UserEncoder
 from model.inference.loading import ENCODER_FILE, load_encoder
 from model.recipe import new_encoder
@@ -116,6 +116,7 @@ def measure_cell(cell: Cell, dataset: Dataset, reference: Reference) -> None:
         chosen = {"test": test, **measurer.look_into(encoder)}
         measures |= {
             "stage": run.manifest["stage"],
+            "popularity": read_choices(run.manifest["stages"][run.manifest["stage"]]).popularity,
             **chosen,
             "varied": measurer.vary(score, encoder.item_vectors),
             "parameters": _count_parameters(run),
@@ -164,7 +165,8 @@ def _export_stage(cell: Cell, run: Run, dataset: Dataset, stage: Stage, path: Pa
     weights, _ = load_checkpoint(run.path / CHECKPOINTS, stage)
     encoder = new_encoder(dataset, replace(cell.config, start="random"), dataset.train_end)
     encoder.load_state_dict(weights)
-    export_encoder(encoder, path, stage, run.manifest["stages"][stage]["max_len"])
+    interactions = dataset.catalog["interactions"].to_numpy()
+    export_encoder(encoder, path, stage, read_choices(run.manifest["stages"][stage]), interactions)
 
 
 def _count_parameters(run: Run) -> int:

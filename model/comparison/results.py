@@ -260,7 +260,7 @@ def _flat(measures: Mapping[str, Any]) -> dict[str, float]:
         **measures["test"],
         **measures.get("seconds", {}),
         **{name: interests.get(name) for name in ("distinct", "cosine", "overlap")},
-        **{name: measures.get(name) for name in ("parameters", "k", "max_len")},
+        **{name: measures.get(name) for name in ("parameters", "k", "max_len", "popularity")},
         "valid_recall@50": measures.get("valid", {}).get("recall@50"),
     }
     return _known(numbers)

@@ -50,6 +50,7 @@ COST = (
     Column("parameters", "parameters", 0),
     Column("k", "k", 0),
     Column("max_len", "L", 0),
+    Column("popularity", "β", 2),
     Column("valid_recall@50", "valid Recall@50", 4),
 )
 _BRIEF = (

@@ -69,6 +69,7 @@ _OF_DEFAULT = (
     ),
     _lever("no-general", "no general interest", "general"),
     Variant("no-next-item", "general interest learns by future items alone", {"next_item": 0.0}),
+    _lever("no-popularity", "popularity does not count in scores", "popularity"),
     Variant("no-averaging", "weights not averaged", {"averaging": 0.0}),
     _lever("dim-64", "d = 64", "dim"),
 )

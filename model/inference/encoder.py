@@ -34,7 +34,19 @@ class UserEncoder(Protocol):
     def unit_vectors(self) -> bool:
         """Whether interests and trained item vectors are of unit length.
 
-        Where they are not, scores are inner products of any size.
+        Where they are not, scores are no cosines.
+        """
+
+    def history_vectors(self, rows: Rows) -> Floats:
+        """Vectors of items as they count in a history.
+
+        Their length may be another than that of ``item_vectors``, by which items are scored.
+
+        Args:
+            rows: Item rows. Shape (n,), int64.
+
+        Returns:
+            Shape (n, d), float32.
         """
 
     @property

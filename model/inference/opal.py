@@ -14,6 +14,7 @@ from model.evolution import EvolutionNetwork, Head, SubSequences
 from model.inference.encoder import Interests
 from model.inference.opal_checks import check_settings, check_shapes
 from model.inference.parts import Parts
+from model.inference.popularity_setting import reads_popularity
 from model.tensor_files import Tensors
 
 _LEAST_SQUARE = np.float32(1e-24)  # what is shorter than 1e-12 has no direction
@@ -50,6 +51,8 @@ class OpalInferenceEncoder:
         sharing: ε, the share of the whole history in every interest, 0 to 1.
         evolution: γ, the share of the evolved interest in stage 2, 0 to 1.
         general: The general interest; None: there is none.
+        by_popularity: Item vectors are of the length that ``model.popularity`` gives them; in a
+            history they count at unit length.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class OpalInferenceEncoder:
         sharing: float = 0.0,
         evolution: float = 0.5,
         general: General | None = None,
+        by_popularity: bool = False,
     ) -> None:
         self._item_vectors = item_vectors
         self._hyper_categories = hyper_categories
@@ -76,6 +80,7 @@ class OpalInferenceEncoder:
         self._sharing = sharing
         self._evolution = evolution
         self._general = general
+        self._by_popularity = by_popularity
 
     @property
     def item_vectors(self) -> Floats:
@@ -85,7 +90,7 @@ class OpalInferenceEncoder:
     @property
     def unit_vectors(self) -> bool:
         """See ``UserEncoder.unit_vectors``."""
-        return True
+        return not self._by_popularity
 
     @property
     def hyper_categories(self) -> Floats:
@@ -106,6 +111,11 @@ class OpalInferenceEncoder:
     def max_len(self) -> int:
         """See ``UserEncoder.max_len``."""
         return self._max_len
+
+    def history_vectors(self, rows: Rows) -> Floats:
+        """See ``UserEncoder.history_vectors``."""
+        vectors = self._item_vectors[rows]
+        return _normalise(vectors, fallback=_ZERO) if self._by_popularity else vectors
 
     def encode(self, history: Rows) -> Interests:
         """Encode one history as interests.
@@ -137,7 +147,7 @@ class OpalInferenceEncoder:
         if len(rows) and rows.min() < 0:  # NumPy would count it from the end
             raise IndexError(f"row {rows.min()} lies outside the catalog")
         users = Parts([len(history) for history in used])
-        embeddings = self._item_vectors[rows]
+        embeddings = self.history_vectors(rows)
         logits = users.products(embeddings, self._to_logits)
         assignment = _softmax(logits)  # a_tj = softmax_j(e_t · c_j / τ)
         interests = self._soft_interests(embeddings, assignment, users)
@@ -272,6 +282,7 @@ def load(tensors: Tensors, settings: dict[str, Any]) -> OpalInferenceEncoder:
         network=network,
         head=_head(tensors, "head") if is_hard else None,
         general=general,
+        by_popularity=reads_popularity(settings),
         **{
             name: settings[name] for name in ("recency", "sharing", "evolution") if name in settings
         },

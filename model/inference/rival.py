@@ -13,6 +13,7 @@ import numpy as np
 
 from model.arrays import Floats, Rows
 from model.inference.encoder import Interests
+from model.inference.popularity_setting import reads_popularity
 from model.tensor_files import Tensors
 
 LEAST_SQUARE = np.float32(1e-24)  # what is shorter than 1e-12 has no direction (model.encoder too)
@@ -39,15 +40,24 @@ class RivalInferenceEncoder(ABC):
         n_interests: k.
         max_len: L, interactions used from the end of a history.
         unit_vectors: Interests are scaled to unit length, as ``item_vectors`` already are.
+        by_popularity: Item vectors are of the length that ``model.popularity`` gives them; in a
+            history they count at unit length.
     """
 
     def __init__(
-        self, *, item_vectors: Floats, n_interests: int, max_len: int, unit_vectors: bool
+        self,
+        *,
+        item_vectors: Floats,
+        n_interests: int,
+        max_len: int,
+        unit_vectors: bool,
+        by_popularity: bool = False,
     ) -> None:
         self._item_vectors = item_vectors
         self._n_interests = n_interests
         self._max_len = max_len
         self._unit_vectors = unit_vectors
+        self._by_popularity = by_popularity
 
     @property
     def item_vectors(self) -> Floats:
@@ -57,7 +67,7 @@ class RivalInferenceEncoder(ABC):
     @property
     def unit_vectors(self) -> bool:
         """See ``UserEncoder.unit_vectors``."""
-        return self._unit_vectors
+        return self._unit_vectors and not self._by_popularity
 
     @property
     def hyper_categories(self) -> Floats | None:
@@ -78,6 +88,11 @@ class RivalInferenceEncoder(ABC):
     def max_len(self) -> int:
         """See ``UserEncoder.max_len``."""
         return self._max_len
+
+    def history_vectors(self, rows: Rows) -> Floats:
+        """See ``UserEncoder.history_vectors``."""
+        vectors = self._item_vectors[rows]
+        return normalise(vectors) if self._by_popularity else vectors
 
     @abstractmethod
     def encode_vectors(self, vectors: Floats) -> Encoded:
@@ -109,7 +124,7 @@ class RivalInferenceEncoder(ABC):
             return Interests(vectors, nothing, nothing.astype(np.int64), nothing[np.newaxis][:0])
         if rows.min() < 0:  # NumPy would count it from the end
             raise IndexError(f"row {rows.min()} lies outside the catalog")
-        encoded = self.encode_vectors(self._item_vectors[rows])
+        encoded = self.encode_vectors(self.history_vectors(rows))
         assignment = encoded.assignment
         return Interests(
             vectors=self._sized(encoded.vectors),
@@ -166,11 +181,13 @@ class Common(NamedTuple):
         item_vectors: Shape (n_items, d), float32.
         max_len: L.
         unit_vectors: Whether interests are scaled to unit length.
+        by_popularity: Whether item vectors are of the length that ``model.popularity`` gives them.
     """
 
     item_vectors: Floats
     max_len: int
     unit_vectors: bool
+    by_popularity: bool
 
 
 def read_common(tensors: Tensors, settings: dict[str, Any]) -> Common:
@@ -183,7 +200,8 @@ def read_common(tensors: Tensors, settings: dict[str, Any]) -> Common:
     if type(unit_vectors) is not bool:
         raise ValueError(f"unit_vectors is {unit_vectors!r}, expected true or false")
     item_vectors = read_tensor(tensors, "item_embedding", (None, None))
-    return Common(item_vectors, read_count(settings, "max_len"), unit_vectors)
+    max_len = read_count(settings, "max_len")
+    return Common(item_vectors, max_len, unit_vectors, reads_popularity(settings))
 
 
 def read_count(settings: dict[str, Any], name: str) -> int:

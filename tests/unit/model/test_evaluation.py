@@ -9,9 +9,17 @@ import torch
 from torch import Tensor
 
 from model import evaluation
-from model.evaluation import CUTOFFS, Metrics, evaluate, evaluate_scores
+from model.evaluation import CUTOFFS, Encode, Metrics, evaluate_scores, score_by_interests
 
 Rows = np.ndarray
+
+
+def evaluate(
+    encode: Encode, item_vectors: Tensor, histories: Sequence[Rows], targets: Sequence[Rows]
+) -> Metrics:
+    """Average the metrics over users, whose scores are the maximum over their interests."""
+    score = score_by_interests(encode, item_vectors)
+    return evaluate_scores(score, len(item_vectors), histories, targets)
 
 
 class Users:

@@ -26,7 +26,7 @@ from model.yardstick_run import fit_yardstick
 from tests.planted import PlantedLog
 
 CONFIG = TrainingConfig(
-    k=3, dim=8, batch_size=16, eval_every=5, patience=2, max_steps=10, max_len=6
+    k=3, dim=8, batch_size=16, eval_every=5, patience=2, max_steps=10, max_len=6, popularity=0.0
 )
 
 

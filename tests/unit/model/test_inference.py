@@ -13,10 +13,11 @@ from safetensors.numpy import load_file, save_file
 
 from model.encoder import Stage
 from model.errors import InputError
-from model.fit import export_encoder
+from model.export import export_encoder
 from model.inference.opal import OpalInferenceEncoder
 from model.opal import OpalEncoder
 from model.run import write_encoder
+from model.serving_choices import ServingChoices
 from tests.bundles import clustered_vectors, load_opal, write_random_encoder
 
 N_ITEMS = 50
@@ -39,6 +40,9 @@ TERMS: dict[str, dict[str, float]] = {
 
 PAPER_HARD: dict[str, Any] = {"stage": "hard", "temperature": 0.1, "max_len": MAX_LEN}
 
+AS_TRAINED = ServingChoices(MAX_LEN, popularity=0.0)
+EQUALLY_POPULAR = np.ones(N_ITEMS, dtype=np.int64)
+
 Tensors = dict[str, NDArray[np.float32]]
 Pair = tuple[OpalEncoder, OpalInferenceEncoder]
 
@@ -54,7 +58,7 @@ def pair(stage: Stage, tmp_path: Path) -> Pair:
     """An encoder in torch, and what ``load_encoder`` makes of its export."""
     torch.manual_seed(1)
     encoder = OpalEncoder(n_items=N_ITEMS, n_interests=4, dim=8, temperature=0.1, general=0.4)
-    export_encoder(encoder, tmp_path / "encoder.safetensors", stage, MAX_LEN)
+    export_encoder(encoder, tmp_path / "encoder.safetensors", stage, AS_TRAINED, EQUALLY_POPULAR)
     return encoder, load_opal(tmp_path / "encoder.safetensors")
 
 
@@ -217,7 +221,7 @@ def test_terms_that_were_learned_are_those_of_torch(
         general_len=int(terms["general_len"]) if "general_len" in terms else None,
     )
     torch.nn.init.constant_(encoder.recency, terms.get("recency", 0.0))
-    export_encoder(encoder, tmp_path / "encoder.safetensors", stage, MAX_LEN)
+    export_encoder(encoder, tmp_path / "encoder.safetensors", stage, AS_TRAINED, EQUALLY_POPULAR)
     inference = load_opal(tmp_path / "encoder.safetensors")
     for length in (0, 1, 2, 9, MAX_LEN):
         history = rows(length, seed=length)
@@ -236,7 +240,7 @@ def test_interests_with_hardly_any_mass_are_those_of_torch(
     # Unlikely hyper-categories get e^(−1/τ) of an interaction: 1e-9 to what float32 cannot hold.
     torch.manual_seed(1)
     encoder = OpalEncoder(n_items=N_ITEMS, n_interests=4, dim=8, temperature=temperature)
-    export_encoder(encoder, tmp_path / "encoder.safetensors", stage, MAX_LEN)
+    export_encoder(encoder, tmp_path / "encoder.safetensors", stage, AS_TRAINED, EQUALLY_POPULAR)
     inference = load_opal(tmp_path / "encoder.safetensors")
     for row in range(N_ITEMS):
         history = np.array([row, row])
@@ -280,7 +284,7 @@ def test_an_interest_that_the_relu_cuts_to_nothing_is_that_of_torch(
     encoder = OpalEncoder(n_items=N_ITEMS, n_interests=4, dim=8, temperature=0.1)
     torch.nn.init.zeros_(encoder.head.weight)
     torch.nn.init.constant_(encoder.head.bias, -1)
-    export_encoder(encoder, tmp_path / "cut.safetensors", stage, MAX_LEN)
+    export_encoder(encoder, tmp_path / "cut.safetensors", stage, AS_TRAINED, EQUALLY_POPULAR)
     history = rows(9)
 
     np.testing.assert_allclose(

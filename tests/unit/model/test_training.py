@@ -117,7 +117,7 @@ def test_where_all_items_are_within_50_their_order_decides(
     for stage, (_, state) in kept(tmp_path).items():
         assert {point["valid_recall@50"] for point in training.curve} == {1.0}
         training.load_best(stage)
-        found = training.find_length(stage)
+        found = training.chooser.choose(training.encoder, stage).max_len
         of_length = {
             length: evaluate_encoder(training.encoder, dataset.valid, stage, length)["ndcg@50"]
             for length in LENGTHS
@@ -249,7 +249,7 @@ def test_a_training_stopped_in_a_validation_begins_with_it_again(
     with monkeypatch.context() as patched:
         interruption = stopped._runtime.interruption
         patched.setattr(
-            validation, "evaluate", lambda *_: interruption.handle(signal.SIGTERM, None)
+            validation, "evaluate_users", lambda *_, **__: interruption.handle(signal.SIGTERM, None)
         )
         with pytest.raises(Stopped):
             stopped.run()

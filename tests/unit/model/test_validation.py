@@ -6,7 +6,7 @@ import torch
 
 from model.dataset import Dataset
 from model.encoder import Stage
-from model.evaluation import evaluate
+from model.evaluation import evaluate_scores, score_by_interests
 from model.opal import OpalEncoder
 from model.validation import evaluate_encoder, hyper_category_shares, merit
 
@@ -32,7 +32,8 @@ def test_an_encoder_in_training_is_evaluated_user_by_user_alike(
             ]
         )
         vectors = encoder.item_embeddings()
-    expected = evaluate(lambda _: one_by_one, vectors, dataset.test.histories, dataset.test.targets)
+    score = score_by_interests(lambda _: one_by_one, vectors)
+    expected = evaluate_scores(score, len(vectors), dataset.test.histories, dataset.test.targets)
 
     assert evaluate_encoder(encoder, dataset.test, stage, max_len) == pytest.approx(expected)
 

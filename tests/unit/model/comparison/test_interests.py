@@ -26,6 +26,9 @@ class Encoder:
         self.dim = 5
         self.max_len = 9
 
+    def history_vectors(self, rows: Rows) -> Floats:
+        return self.item_vectors[rows]
+
     def encode(self, history: Rows) -> Interests:
         k = self.n_interests
         counts = np.bincount(history % k, minlength=k)

@@ -1,0 +1,113 @@
+"""What validation chooses of a trained stage: how long histories are, how much popularity counts.
+
+Neither changes a weight, and one training serves them all.
+"""
+
+import logging
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from model.arrays import Floats, Rows
+from model.config import TrainingConfig
+from model.dataset import Sequences
+from model.encoder import Stage, TrainableEncoder
+from model.evaluation import Metrics, UserMetrics
+from model.popularity import EXPONENTS, popularity_lengths
+from model.recipe import LENGTHS
+from model.validation import SELECT_BY, evaluate_encoder, evaluate_encoder_users, merit
+
+logger = logging.getLogger(__name__)
+
+_NONE = EXPONENTS[0]
+
+
+class ServingChoices(NamedTuple):
+    """How a stage is served.
+
+    Attributes:
+        max_len: L, interactions of a history that count.
+        popularity: β; see ``model.popularity``.
+    """
+
+    max_len: int
+    popularity: float
+
+
+class Chooser:
+    """Chooses by the merit on validation users.
+
+    Args:
+        config: What it says is not searched.
+        validation: The users.
+        interactions: Training interactions of each item. Shape (n_items,), int64.
+    """
+
+    def __init__(self, config: TrainingConfig, validation: Sequences, interactions: Rows) -> None:
+        self._config = config
+        self._validation = validation
+        self._interactions = interactions
+
+    def choose(self, encoder: TrainableEncoder, stage: Stage) -> ServingChoices:
+        """Choose for a stage's weights: L first, then β with that L.
+
+        Args:
+            encoder: Holds them.
+            stage: The stage.
+        """
+        max_len = self._config.max_len
+        if max_len is None:
+            max_len = self._choose_length(encoder, stage)
+        popularity = self._config.popularity
+        if not self._config.unit_vectors:
+            popularity = _NONE  # the length of such a vector is learned already
+        elif popularity is None:
+            popularity = self._choose_popularity(encoder, stage, max_len)
+        return ServingChoices(max_len, popularity)
+
+    def evaluate(
+        self,
+        encoder: TrainableEncoder,
+        sequences: Sequences,
+        stage: Stage,
+        choices: ServingChoices,
+    ) -> Metrics:
+        """Evaluate a stage as it would be served."""
+        lengths = self._lengths(choices.popularity)
+        return evaluate_encoder(encoder, sequences, stage, choices.max_len, lengths)
+
+    def _choose_length(self, encoder: TrainableEncoder, stage: Stage) -> int:
+        """Return the L that validates best; of equal ones the shortest, which costs the least."""
+        found = {
+            length: evaluate_encoder(encoder, self._validation, stage, length) for length in LENGTHS
+        }
+        _tell(stage, "length of history", found)
+        return max(LENGTHS, key=lambda length: merit(found[length]))
+
+    def _choose_popularity(self, encoder: TrainableEncoder, stage: Stage, max_len: int) -> float:
+        """Return the β that validates best and is told apart from 0, else 0."""
+        users = {
+            exponent: evaluate_encoder_users(
+                encoder, self._validation, stage, max_len, self._lengths(exponent)
+            )
+            for exponent in EXPONENTS
+        }
+        found = {exponent: each.average() for exponent, each in users.items()}
+        _tell(stage, "exponent of popularity", found)
+        told_apart = [each for each in EXPONENTS if _is_better(users[each], users[_NONE])]
+        return max(told_apart, key=lambda each: merit(found[each]), default=_NONE)
+
+    def _lengths(self, exponent: float) -> Floats | None:
+        return popularity_lengths(self._interactions, exponent) if exponent else None
+
+
+def _is_better(users: UserMetrics, before: UserMetrics) -> bool:
+    """Whether the gain, averaged over users, is larger than its standard error were it chance."""
+    gain = users.values[SELECT_BY] - before.values[SELECT_BY]
+    return bool(gain.mean() > np.sqrt(np.square(gain).mean() / len(gain)))
+
+
+def _tell(stage: Stage, what: str, found: Mapping[Any, Metrics]) -> None:
+    values = ", ".join(f"{each}: {metrics[SELECT_BY]:.4f}" for each, metrics in found.items())
+    logger.info("%s stage, valid %s by %s: %s", stage, SELECT_BY, what, values)
