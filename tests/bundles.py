@@ -15,9 +15,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from model.inference.encoder import UserEncoder
-from model.inference.loading import load_encoder
+from model.inference.loading import load_encoder, with_popularity
 from model.inference.opal import OpalInferenceEncoder
+from model.popularity import popularity_lengths
 from model.run import write_encoder
+from model.tensor_files import map_tensors
 
 Stage = Literal["soft", "hard"]
 Floats = NDArray[np.float32]
@@ -119,6 +121,26 @@ def write_rival_run(
     write_encoder(path / "encoder.safetensors", tensors, settings)
     manifest = json.loads((path / "run.json").read_text())
     (path / "run.json").write_text(json.dumps({**manifest, "model": "comirec-sa", "stage": "main"}))
+    return path
+
+
+def write_popular_run(path: Path, **options: Any) -> Path:
+    """Write a run of OPAL whose item vectors are as long as popularity makes them.
+
+    Args:
+        path: The run's folder.
+        options: What ``write_run`` takes.
+
+    Returns:
+        ``path``.
+    """
+    write_run(path, **options)
+    tensors, metadata = map_tensors(path / "encoder.safetensors")
+    interactions = pl.read_parquet(path / "items.parquet")["interactions"].to_numpy()
+    lengths = popularity_lengths(interactions, 0.3)[:, np.newaxis]
+    scored_by = tensors["item_embedding"] * lengths
+    settings = with_popularity(json.loads(metadata["encoder"]), 0.3)
+    write_encoder(path / "encoder.safetensors", {**tensors, "item_embedding": scored_by}, settings)
     return path
 
 

@@ -1,4 +1,7 @@
-"""Every rival behind real HTTP: trained, built, published and served the way OPAL is."""
+"""Every rival behind real HTTP: trained, built, published and served the way OPAL is.
+
+And whatever popularity gives another length, OPAL too.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -29,6 +32,11 @@ SMALL: dict[str, Any] = {
     "learning_rate": 0.01,
 }
 HISTORY = [f"i{number}" for number in (1, 31, 2, 32, 1, 33)]  # categories 0 and 1, i1 twice
+POPULARITY = {"popular": {"popularity": 0.3}}
+CASES = [
+    *((model, recipe) for recipe in ("default", "paper") for model in RIVALS),
+    *((model, "popular") for model in (OPAL, "cmi", "sasrec")),
+]
 N_ITEMS = LOG.n_categories * LOG.items_per_category
 
 
@@ -40,20 +48,19 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "dataset"
 
 
-def bundle_of(model: str, recipe: Recipe, dataset: Path, folder: Path) -> Path:
+def bundle_of(model: str, how: str, dataset: Path, folder: Path) -> Path:
     """Train for a few steps and build."""
     k = {} if model in SINGLE_VECTOR_RIVALS else {"k": 3}
-    config = TrainingConfig.for_recipe(recipe, {**SMALL, **k}, model=model)
+    recipe: Recipe = "paper" if how == "paper" else "default"
+    given = {**SMALL, **k, **POPULARITY.get(how, {})}
+    config = TrainingConfig.for_recipe(recipe, given, model=model)
     fit(dataset, folder / "run", config, yardsticks=())
     return build_bundle(folder / "run", folder / "bundle").path
 
 
-@pytest.mark.parametrize("recipe", ["default", "paper"])
-@pytest.mark.parametrize("model", RIVALS)
-def test_a_rivals_bundle_is_served(
-    model: str, recipe: Recipe, dataset: Path, tmp_path: Path
-) -> None:
-    path = bundle_of(model, recipe, dataset, tmp_path)
+@pytest.mark.parametrize(("model", "how"), CASES)
+def test_a_bundle_is_served(model: str, how: str, dataset: Path, tmp_path: Path) -> None:
+    path = bundle_of(model, how, dataset, tmp_path)
     version = Registry(tmp_path / "registry").publish(path)
     n_interests = 1 if model in SINGLE_VECTOR_RIVALS else 3
 
@@ -104,12 +111,11 @@ def test_a_rivals_bundle_is_served(
     assert [each["model"] for each in listed["bundles"]] == [model]
 
 
-@pytest.mark.parametrize("recipe", ["default", "paper"])
-@pytest.mark.parametrize("model", RIVALS)
-def test_a_rivals_bundle_takes_new_items_no_longer_than_what_it_was_trained_on(
-    model: str, recipe: Recipe, dataset: Path, tmp_path: Path
+@pytest.mark.parametrize(("model", "how"), CASES)
+def test_a_bundle_takes_new_items_no_longer_than_what_it_was_trained_on(
+    model: str, how: str, dataset: Path, tmp_path: Path
 ) -> None:
-    path = bundle_of(model, recipe, dataset, tmp_path)
+    path = bundle_of(model, how, dataset, tmp_path)
     table = tmp_path / "new.csv"
     table.write_text("item_id,similar_to,category\nlike,i1|i2,\nnew,,c0\n")
     renewed = open_bundle(add_items(path, table, tmp_path / "renewed").path)

@@ -9,16 +9,15 @@ from index.build import build_bundle
 from index.bundle import Bundle, open_bundle
 from index.merging import Candidates
 from service.explaining import Explainer
-from tests.bundles import write_rival_run, write_run
+from tests.bundles import write_popular_run, write_rival_run, write_run
 
 HISTORY = np.array([5, 9, 5, 2, 5, 9, 30, 31])
 
 
-@pytest.fixture(scope="module", params=["opal", "comirec-sa"])
+@pytest.fixture(scope="module", params=[write_run, write_popular_run, write_rival_run])
 def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    folder = tmp_path_factory.mktemp(request.param)
-    write = write_run if request.param == "opal" else write_rival_run
-    return open_bundle(build_bundle(write(folder / "run"), folder / "bundle").path)
+    folder = tmp_path_factory.mktemp("explaining")
+    return open_bundle(build_bundle(request.param(folder / "run"), folder / "bundle").path)
 
 
 def test_an_items_share_is_the_mean_over_its_occurrences(bundle: Bundle) -> None:
@@ -38,7 +37,7 @@ def test_an_item_contributes_by_all_its_occurrences(bundle: Bundle) -> None:
     interests = bundle.encoder.encode(HISTORY)
     rows = np.array([40, 41, 42])
     candidates = Candidates(rows, np.ones(3, dtype=np.float32), np.array([0, 1, 3]))
-    vectors = bundle.encoder.item_vectors
+    ours = dict(zip(HISTORY.tolist(), bundle.encoder.history_vectors(HISTORY), strict=True))
 
     for reasons, row, interest in zip(
         Explainer(bundle, HISTORY, interests).reasons(candidates), *candidates[::2], strict=True
@@ -46,7 +45,7 @@ def test_an_item_contributes_by_all_its_occurrences(bundle: Bundle) -> None:
         share = interests.assignment[:, interest]
         values: dict[int, float] = {}
         for place, item in enumerate(HISTORY.tolist()):
-            product = float(share[place] * (vectors[item] @ vectors[row]))
+            product = float(share[place] * (ours[item] @ bundle.encoder.item_vectors[row]))
             values[item] = values.get(item, 0.0) + product
         expected = sorted((-value, item) for item, value in values.items() if value > 0)[:3]
         assert [each["item_id"] for each in reasons] == bundle.catalog.ids_of(

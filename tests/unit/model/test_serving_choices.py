@@ -1,0 +1,89 @@
+"""What validation chooses of a trained stage."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from model.config import TrainingConfig
+from model.dataset import Sequences
+from model.evaluation import UserMetrics
+from model.opal import OpalEncoder
+from model.popularity import EXPONENTS, popularity_lengths
+from model.serving_choices import Chooser, ServingChoices, _is_better
+from model.validation import evaluate_encoder
+
+N_ITEMS = 400
+INTERACTIONS = np.arange(N_ITEMS, 0, -1) ** 2
+CONFIG = TrainingConfig(max_len=5)
+
+
+@pytest.fixture
+def encoder() -> OpalEncoder:
+    """One that knows nothing: its scores are chance."""
+    torch.manual_seed(4)
+    return OpalEncoder(n_items=N_ITEMS, n_interests=2, dim=8, temperature=0.1)
+
+
+def users_of(targets: range, n_users: int = 300) -> Sequences:
+    """Users who have one item, and want one of these."""
+    random = np.random.default_rng(5)
+    histories = [random.integers(150, 250, 1) for _ in range(n_users)]
+    return Sequences(histories, [random.choice(targets, 1) for _ in range(n_users)])
+
+
+def chooser(targets: range, config: TrainingConfig = CONFIG) -> Chooser:
+    return Chooser(config, users_of(targets), INTERACTIONS)
+
+
+def test_popularity_counts_where_users_want_what_is_popular(encoder: OpalEncoder) -> None:
+    users = users_of(range(40))
+    found = {
+        exponent: evaluate_encoder(
+            encoder, users, "soft", 5, popularity_lengths(INTERACTIONS, exponent)
+        )
+        for exponent in EXPONENTS
+    }
+    best = max(EXPONENTS, key=lambda each: (found[each]["recall@50"], found[each]["ndcg@50"]))
+
+    assert best > 0
+    assert chooser(range(40)).choose(encoder, "soft") == ServingChoices(5, best)
+    evaluated = chooser(range(40)).evaluate(encoder, users, "soft", ServingChoices(5, best))
+    assert evaluated == found[best]
+
+
+def test_it_does_not_count_where_they_want_what_is_rare(encoder: OpalEncoder) -> None:
+    assert chooser(range(300, 400)).choose(encoder, "soft").popularity == 0
+
+
+@pytest.mark.parametrize("given", [0.0, 0.3])
+def test_what_was_given_is_not_searched(encoder: OpalEncoder, given: float) -> None:
+    config = replace(CONFIG, popularity=given)
+
+    assert chooser(range(40), config).choose(encoder, "soft").popularity == given
+
+
+def test_vectors_of_any_length_keep_theirs(encoder: OpalEncoder) -> None:
+    config = replace(CONFIG, model="mind", unit_vectors=False)
+
+    assert chooser(range(40), config).choose(encoder, "soft").popularity == 0
+
+
+@pytest.mark.parametrize(
+    ("gains", "is_better"),
+    [
+        ([1.0, 0.0, 0.0], False),  # one user is chance
+        ([1.0, 1.0, -1.0], False),
+        ([0.0, 0.0, 0.0], False),
+        ([1.0, 1.0, 0.0], True),
+        ([-1.0, -1.0, 0.0], False),
+    ],
+)
+def test_a_gain_has_to_be_larger_than_its_standard_error(
+    gains: list[float], is_better: bool
+) -> None:
+    before = UserMetrics({"recall@50": np.zeros(3)}, np.zeros((3, 0), dtype=np.int32))
+    now = before._replace(values={"recall@50": np.array(gains)})
+
+    assert _is_better(now, before) == is_better
