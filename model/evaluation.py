@@ -4,7 +4,7 @@ Search is exact; the history is left out; the K best distinct items count. Where
 item counts with its best one.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -113,15 +113,55 @@ def evaluate_users(
     depth = min(max(CUTOFFS), n_items)
     best_kept = np.full((len(histories), kept), -1, dtype=np.int32)
     blocks = []
-    block = max(1, min(_MAX_USERS, _MAX_BLOCK // n_items))
-    for begin in range(0, len(histories), block):
-        users = slice(begin, begin + block)
+    for users in _blocks_of_users(len(histories), n_items):
         best = best_items(score(histories[users]), histories[users], depth)
         best_kept[users, :depth] = best[:, :kept]
         blocks.append(measure_best(best, targets[users], n_items))
+    return UserMetrics(_joined(blocks), best_kept)
+
+
+@torch.no_grad()
+def evaluate_lengths(
+    score: Score,
+    n_items: int,
+    histories: Sequence[Rows],
+    targets: Sequence[Rows],
+    lengths: Sequence[Tensor],
+) -> list[dict[str, NDArray[np.float64]]]:
+    """Measure each user as if item vectors were of other lengths, for several of these.
+
+    Items are scored once for all.
+
+    Args:
+        score: See ``evaluate_scores``; so are the other arguments that are not told here.
+        n_items: Items in the catalog.
+        histories: Each user's item rows.
+        targets: Each user's target rows.
+        lengths: What the scores of each item are multiplied by. Each of shape (n_items,), float32,
+            on the device of the scores.
+
+    Returns:
+        For each of ``lengths``, the metrics by name; each of shape (n_users,), float64.
+    """
+    depth = min(max(CUTOFFS), n_items)
+    blocks: list[list[dict[str, NDArray[np.float64]]]] = [[] for _ in lengths]
+    for users in _blocks_of_users(len(histories), n_items):
+        scores = score(histories[users])
+        for length, measured in zip(lengths, blocks, strict=True):
+            best = best_items(scores * length, histories[users], depth)
+            measured.append(measure_best(best, targets[users], n_items))
+    return [_joined(measured) for measured in blocks]
+
+
+def _blocks_of_users(n_users: int, n_items: int) -> Iterator[slice]:
+    block = max(1, min(_MAX_USERS, _MAX_BLOCK // n_items))
+    for begin in range(0, n_users, block):
+        yield slice(begin, begin + block)
+
+
+def _joined(blocks: Sequence[dict[str, NDArray[np.float64]]]) -> dict[str, NDArray[np.float64]]:
     names = blocks[0] if blocks else ()
-    values = {name: np.concatenate([each[name] for each in blocks]) for name in names}
-    return UserMetrics(values, best_kept)
+    return {name: np.concatenate([each[name] for each in blocks]) for name in names}
 
 
 def _best_over_interests(interests: Tensor, item_vectors: Tensor) -> Tensor:

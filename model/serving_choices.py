@@ -8,15 +8,16 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from model.arrays import Floats, Rows
 from model.config import TrainingConfig
 from model.dataset import Sequences
 from model.encoder import Stage, TrainableEncoder
-from model.evaluation import Metrics, UserMetrics
+from model.evaluation import Metrics
 from model.popularity import EXPONENTS, popularity_lengths
 from model.recipe import LENGTHS
-from model.validation import SELECT_BY, evaluate_encoder, evaluate_encoder_users, merit
+from model.validation import SELECT_BY, evaluate_by_lengths, evaluate_encoder, merit
 
 logger = logging.getLogger(__name__)
 
@@ -87,24 +88,28 @@ class Chooser:
 
     def _choose_popularity(self, encoder: TrainableEncoder, stage: Stage, max_len: int) -> float:
         """Return the β that validates best and is told apart from 0, else 0."""
-        users = {
-            exponent: evaluate_encoder_users(
-                encoder, self._validation, stage, max_len, self._lengths(exponent)
-            )
-            for exponent in EXPONENTS
-        }
-        found = {exponent: each.average() for exponent, each in users.items()}
+        lengths = [popularity_lengths(self._interactions, exponent) for exponent in EXPONENTS]
+        measured = evaluate_by_lengths(encoder, self._validation, stage, max_len, lengths)
+        found, recalls = {}, {}
+        for exponent, users in zip(EXPONENTS, measured, strict=True):
+            found[exponent] = {name: float(values.mean()) for name, values in users.items()}
+            recalls[exponent] = users[SELECT_BY]
         _tell(stage, "exponent of popularity", found)
-        told_apart = [each for each in EXPONENTS if _is_better(users[each], users[_NONE])]
+        told_apart = [each for each in EXPONENTS if is_better(recalls[each], recalls[_NONE])]
         return max(told_apart, key=lambda each: merit(found[each]), default=_NONE)
 
     def _lengths(self, exponent: float) -> Floats | None:
         return popularity_lengths(self._interactions, exponent) if exponent else None
 
 
-def _is_better(users: UserMetrics, before: UserMetrics) -> bool:
-    """Whether the gain, averaged over users, is larger than its standard error were it chance."""
-    gain = users.values[SELECT_BY] - before.values[SELECT_BY]
+def is_better(users: NDArray[np.float64], before: NDArray[np.float64]) -> bool:
+    """Whether the gain, averaged over users, is larger than its standard error were it chance.
+
+    Args:
+        users: A metric of each user. Shape (n_users,), float64.
+        before: What it is to be better than, of the same users.
+    """
+    gain = users - before
     return bool(gain.mean() > np.sqrt(np.square(gain).mean() / len(gain)))
 
 

@@ -1,15 +1,22 @@
 """What is looked at in an encoder in training: how good it is, and whether it has collapsed."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from model.arrays import Floats, Rows
 from model.dataset import Sequences
 from model.encoder import Stage, TrainableEncoder
-from model.evaluation import Metrics, UserMetrics, evaluate_users, score_by_interests
+from model.evaluation import (
+    Encode,
+    Metrics,
+    evaluate_lengths,
+    evaluate_scores,
+    score_by_interests,
+)
 from model.histories import pad_histories
 
 SELECT_BY = "recall@50"
@@ -24,21 +31,6 @@ def evaluate_encoder(
 ) -> Metrics:
     """Evaluate an encoder in training on a data set's validation or test part.
 
-    See ``evaluate_encoder_users``.
-    """
-    return evaluate_encoder_users(encoder, sequences, stage, max_len, lengths).average()
-
-
-@torch.no_grad()
-def evaluate_encoder_users(
-    encoder: TrainableEncoder,
-    sequences: Sequences,
-    stage: Stage,
-    max_len: int,
-    lengths: Floats | None = None,
-) -> UserMetrics:
-    """Measure an encoder in training on each user of a data set's validation or test part.
-
     Args:
         encoder: The encoder.
         sequences: The part.
@@ -47,6 +39,34 @@ def evaluate_encoder_users(
         lengths: What the vector that an item is scored by is multiplied by
             (``model.popularity``). Shape (n_items,), float32. None: 1.
     """
+    scored_by = encoder.item_embeddings()
+    if lengths is not None:
+        scored_by = scored_by * torch.from_numpy(lengths).to(scored_by.device).unsqueeze(1)
+    score = score_by_interests(_encode(encoder, stage, max_len), scored_by)
+    return evaluate_scores(score, len(scored_by), sequences.histories, sequences.targets)
+
+
+@torch.no_grad()
+def evaluate_by_lengths(
+    encoder: TrainableEncoder,
+    sequences: Sequences,
+    stage: Stage,
+    max_len: int,
+    lengths: Collection[Floats],
+) -> list[dict[str, NDArray[np.float64]]]:
+    """Measure an encoder in training on each user for several ``lengths``, in one go.
+
+    Returns:
+        See ``model.evaluation.evaluate_lengths``.
+    """
+    vectors = encoder.item_embeddings()
+    score = score_by_interests(_encode(encoder, stage, max_len), vectors)
+    on_device = [torch.from_numpy(each).to(vectors.device) for each in lengths]
+    histories, targets = sequences.histories, sequences.targets
+    return evaluate_lengths(score, len(vectors), histories, targets, on_device)
+
+
+def _encode(encoder: TrainableEncoder, stage: Stage, max_len: int) -> Encode:
     device = encoder.item_table.device
 
     def encode(histories: Sequence[Rows]) -> Tensor:
@@ -55,12 +75,7 @@ def evaluate_encoder_users(
         padded = pad_histories(np.concatenate(histories), np.maximum(begins, ends - max_len), ends)
         return encoder.interests(torch.from_numpy(padded).to(device), stage)
 
-    scored_by = encoder.item_embeddings()
-    if lengths is not None:
-        scored_by = scored_by * torch.from_numpy(lengths).to(device).unsqueeze(1)
-    score = score_by_interests(encode, scored_by)
-    histories, targets = sequences.histories, sequences.targets
-    return evaluate_users(score, len(scored_by), histories, targets, kept=0)
+    return encode
 
 
 def merit(metrics: Metrics) -> tuple[float, float]:

@@ -249,7 +249,7 @@ def test_a_training_stopped_in_a_validation_begins_with_it_again(
     with monkeypatch.context() as patched:
         interruption = stopped._runtime.interruption
         patched.setattr(
-            validation, "evaluate_users", lambda *_, **__: interruption.handle(signal.SIGTERM, None)
+            validation, "evaluate_scores", lambda *_: interruption.handle(signal.SIGTERM, None)
         )
         with pytest.raises(Stopped):
             stopped.run()

@@ -4,11 +4,17 @@ import numpy as np
 import pytest
 import torch
 
+from model import evaluation
 from model.dataset import Dataset
 from model.encoder import Stage
 from model.evaluation import evaluate_scores, score_by_interests
 from model.opal import OpalEncoder
-from model.validation import evaluate_encoder, hyper_category_shares, merit
+from model.validation import (
+    evaluate_by_lengths,
+    evaluate_encoder,
+    hyper_category_shares,
+    merit,
+)
 
 
 def encoder_of(dataset: Dataset) -> OpalEncoder:
@@ -66,3 +72,21 @@ def test_learned_terms_are_those_of_the_equations() -> None:
     assert encoder.learned_terms() == pytest.approx(
         {"temperature": 0.3, "recency": 0.0, "evolution": 0.2}
     )
+
+
+@pytest.mark.parametrize("stage", OpalEncoder.stages)
+def test_several_lengths_at_once_are_evaluated_as_each_alone(
+    dataset: Dataset, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluation, "_MAX_USERS", 7)
+    encoder, random = encoder_of(dataset), np.random.default_rng(6)
+    drawn = random.uniform(0.2, 1, size=(3, dataset.n_items)).astype(np.float32)
+    found = evaluate_by_lengths(encoder, dataset.test, stage, 5, [np.ones_like(drawn[0]), *drawn])
+
+    together = [{name: values.mean() for name, values in each.items()} for each in found]
+    alone = [evaluate_encoder(encoder, dataset.test, stage, 5, each) for each in (None, *drawn)]
+    assert together == [
+        pytest.approx({name: value for name, value in each.items() if name != "users"})
+        for each in alone
+    ]
+    assert len({each["recall@20"] for each in together}) > 1, "else lengths changed nothing"
