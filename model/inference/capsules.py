@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from model.arrays import Floats
-from model.inference.rival import LEAST_SQUARE, softmax
+from model.inference.arithmetic import LEAST_SQUARE, softmax
 
 ROUTING_ITERATIONS = 3
 

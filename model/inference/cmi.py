@@ -6,15 +6,9 @@ from typing import Any
 import numpy as np
 
 from model.arrays import Floats
+from model.inference.arithmetic import normalise, softmax
 from model.inference.gru import Gru, read_gru
-from model.inference.rival import (
-    Encoded,
-    RivalInferenceEncoder,
-    normalise,
-    read_common,
-    read_tensor,
-    softmax,
-)
+from model.inference.rival import Encoded, RivalInferenceEncoder, read_common, read_tensor
 from model.tensor_files import Tensors
 
 

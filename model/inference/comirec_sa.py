@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from model.arrays import Floats
+from model.inference.arithmetic import softmax
 from model.inference.rival import (
     Encoded,
     RivalInferenceEncoder,
@@ -12,7 +13,6 @@ from model.inference.rival import (
     read_common,
     read_tensor,
     shares_of,
-    softmax,
 )
 from model.tensor_files import Tensors
 

@@ -5,13 +5,13 @@ from typing import Any
 import numpy as np
 
 from model.arrays import Floats
+from model.inference.arithmetic import softmax
 from model.inference.rival import (
     Encoded,
     RivalInferenceEncoder,
     read_by_age,
     read_common,
     read_tensor,
-    softmax,
 )
 from model.inference.transformer import LayerNorm, Transformer, read_transformer
 from model.tensor_files import Tensors

@@ -5,13 +5,8 @@ from typing import Any
 import numpy as np
 
 from model.arrays import Floats
-from model.inference.rival import (
-    Encoded,
-    RivalInferenceEncoder,
-    read_common,
-    read_tensor,
-    softmax,
-)
+from model.inference.arithmetic import softmax
+from model.inference.rival import Encoded, RivalInferenceEncoder, read_common, read_tensor
 from model.tensor_files import Tensors
 
 

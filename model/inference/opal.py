@@ -11,14 +11,12 @@ import numpy as np
 
 from model.arrays import Floats, Rows
 from model.evolution import EvolutionNetwork, Head, SubSequences
+from model.inference.arithmetic import normalise, normalise_or, softmax
 from model.inference.encoder import Interests
 from model.inference.opal_checks import check_settings, check_shapes
 from model.inference.parts import Parts
 from model.inference.popularity_setting import reads_popularity
 from model.tensor_files import Tensors
-
-_LEAST_SQUARE = np.float32(1e-24)  # what is shorter than 1e-12 has no direction
-_ZERO = np.zeros(1, dtype=np.float32)
 
 
 class General(NamedTuple):
@@ -115,7 +113,7 @@ class OpalInferenceEncoder:
     def history_vectors(self, rows: Rows) -> Floats:
         """See ``UserEncoder.history_vectors``."""
         vectors = self._item_vectors[rows]
-        return _normalise(vectors, fallback=_ZERO) if self._by_popularity else vectors
+        return normalise(vectors) if self._by_popularity else vectors
 
     def encode(self, history: Rows) -> Interests:
         """Encode one history as interests.
@@ -149,7 +147,7 @@ class OpalInferenceEncoder:
         users = Parts([len(history) for history in used])
         embeddings = self.history_vectors(rows)
         logits = users.products(embeddings, self._to_logits)
-        assignment = _softmax(logits)  # a_tj = softmax_j(e_t · c_j / τ)
+        assignment = softmax(logits, axis=-1)  # a_tj = softmax_j(e_t · c_j / τ)
         interests = self._soft_interests(embeddings, assignment, users)
         hyper_category = logits.argmax(axis=1)  # j*(t)
         interest = users.part_of_row * self.n_interests + hyper_category
@@ -179,7 +177,7 @@ class OpalInferenceEncoder:
         shares = self._sharing + (1 - self._sharing) * assignment
         shares *= (users.places_from_end**-self._recency)[:, np.newaxis]
         totals = users.weighted_sums(shares, embeddings)
-        return _normalise(totals, fallback=self._hyper_categories)
+        return normalise_or(totals, self._hyper_categories)
 
     def _last_states(
         self,
@@ -242,14 +240,14 @@ class OpalInferenceEncoder:
             np.maximum(evolved, 0, out=evolved)
             evolved[counts == 0] = 0
             fallback = interests if self._sharing else self._hyper_categories
-            evolved = _normalise(evolved, fallback=fallback)
+            evolved = normalise_or(evolved, fallback)
             share = 1 - self._evolution
             mixed = share * interests + self._evolution * evolved
         if self._general is not None and general is not None:
             general = self._general.head(general)
             general[counts.sum(1) == 0] = 0
-            mixed = mixed + share * self._general.weight * _normalise(general, fallback=_ZERO)
-        return _normalise(mixed, fallback=self._hyper_categories)
+            mixed = mixed + share * self._general.weight * normalise(general)
+        return normalise_or(mixed, self._hyper_categories)
 
 
 def load(tensors: Tensors, settings: dict[str, Any]) -> OpalInferenceEncoder:
@@ -291,25 +289,3 @@ def load(tensors: Tensors, settings: dict[str, Any]) -> OpalInferenceEncoder:
 
 def _head(tensors: Tensors, name: str) -> Head:
     return Head(weight=tensors[f"{name}.weight"], bias=tensors[f"{name}.bias"])
-
-
-def _softmax(logits: Floats) -> Floats:
-    """Softmax over the last axis; shape kept."""
-    if logits.size == 0:
-        return logits
-    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    result: Floats = exponentials / exponentials.sum(axis=-1, keepdims=True)
-    return result
-
-
-def _normalise(vectors: Floats, *, fallback: Floats) -> Floats:
-    """Scale vectors to unit length; what has no direction becomes its fallback.
-
-    Args:
-        vectors: Shape (..., d), float32.
-        fallback: Of a shape that fits that of ``vectors`` by broadcasting.
-    """
-    squares = np.vecdot(vectors, vectors)[..., np.newaxis]
-    result: Floats = vectors / np.sqrt(np.maximum(squares, _LEAST_SQUARE))
-    np.copyto(result, fallback, where=squares < _LEAST_SQUARE)
-    return result

@@ -12,11 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from model.arrays import Floats, Rows
+from model.inference.arithmetic import normalise
 from model.inference.encoder import Interests
 from model.inference.popularity_setting import reads_popularity
 from model.tensor_files import Tensors
-
-LEAST_SQUARE = np.float32(1e-24)  # what is shorter than 1e-12 has no direction (model.encoder too)
 
 
 class Encoded(NamedTuple):
@@ -150,20 +149,6 @@ class RivalInferenceEncoder(ABC):
 
     def _sized(self, vectors: Floats) -> Floats:
         return normalise(vectors) if self._unit_vectors else vectors
-
-
-def normalise(vectors: Floats) -> Floats:
-    """Scale vectors to unit length along the last axis; 0 stays 0."""
-    squares = np.vecdot(vectors, vectors)[..., np.newaxis]
-    result: Floats = vectors / np.sqrt(np.maximum(squares, LEAST_SQUARE))
-    return result
-
-
-def softmax(logits: Floats, axis: int) -> Floats:
-    """Softmax along an axis that is not empty; shape kept."""
-    exponentials = np.exp(logits - logits.max(axis=axis, keepdims=True))
-    result: Floats = exponentials / exponentials.sum(axis=axis, keepdims=True)
-    return result
 
 
 def shares_of(weights: Floats) -> Floats:

@@ -5,7 +5,8 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from model.arrays import Floats
-from model.inference.rival import read_by_age, read_tensor, softmax
+from model.inference.arithmetic import softmax
+from model.inference.rival import read_by_age, read_tensor
 from model.tensor_files import Tensors
 
 _EPSILON = np.float32(1e-5)  # of torch's layer norm

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from model.arrays import Floats
+from model.inference.arithmetic import softmax
 from model.inference.rival import (
     Encoded,
     RivalInferenceEncoder,
@@ -13,7 +14,6 @@ from model.inference.rival import (
     read_count,
     read_tensor,
     shares_of,
-    softmax,
 )
 from model.tensor_files import Tensors
 
