@@ -28,10 +28,14 @@ class Likened(NamedTuple):
 
     Attributes:
         vectors: In the order of their table. Shape (n_new, d), float32.
+        lengths: What belongs into the encoder's ``item_lengths``: the mean of what each one is
+            made of, or its own length where that is more. Shape (n_new,), float32. None: the
+            encoder has none.
         unknown: Ids of ``similar_to`` that neither the bundle nor the table has, each once.
     """
 
     vectors: Floats
+    lengths: Floats | None
     unknown: list[str]
 
 
@@ -88,10 +92,20 @@ def liken(bundle: Bundle, probes: Probes, new: pl.DataFrame, source: str) -> Lik
     )
     vectors = np.empty((new.height, encoder.dim), dtype=np.float32)
     vectors[[*origins.similar, *origins.categories]] = first
+    lengths = None
+    if encoder.item_lengths is not None:
+        lengths = np.empty(new.height, dtype=np.float32)
+        of_groups = np.array([encoder.item_lengths[rows].mean() for rows in groups])
+        lengths[[*origins.similar, *origins.categories]] = of_groups[numbers]
     for place, others in origins.new.items():
         mean = mean_vectors(vectors, [np.array(others)])
         vectors[place] = pulled(mean, encoder.hyper_categories)[0]
-    return Likened(vectors, origins.unknown)
+        if lengths is not None:
+            lengths[place] = lengths[others].mean()
+    if lengths is not None:
+        # No item counts for more than a trained one in a history, however it was stretched.
+        lengths = np.maximum(lengths, np.linalg.norm(vectors, axis=1))
+    return Likened(vectors, lengths, origins.unknown)
 
 
 def trace(catalog: Catalog, new: pl.DataFrame, source: str) -> Origins:

@@ -25,6 +25,7 @@ from index.tunable_index import TunableIndex
 from model.arrays import Floats, Mask, Rows
 from model.errors import InputError
 from model.files import new_folder
+from model.inference.lengths import ITEM_LENGTH
 from model.inference.loading import ENCODER_FILE, load_encoder
 from model.items import SIMILAR_TO, ListedId, read_items
 from model.run import write_encoder
@@ -60,12 +61,14 @@ class _Content(NamedTuple):
     Attributes:
         items: As ``write_catalog`` takes them.
         item_vectors: Shape (n_items, d), float32.
+        item_lengths: As of the encoder. Shape (n_items,), float32.
         item_index: Over these vectors.
         histories: To make probes of.
     """
 
     items: pl.DataFrame
     item_vectors: Floats
+    item_lengths: Floats | None
     item_index: TunableIndex
     histories: list[Rows]
 
@@ -90,7 +93,7 @@ def add_items(base: Path, items: Path, out: Path) -> Renewed:
         raise InputError(f"{items}: holds no item")
     _require_new(bundle.catalog, new["item_id"].to_list(), items)
     probes = open_probes(base)
-    vectors, unknown = liken(bundle, probes, new, str(items))
+    vectors, lengths, unknown = liken(bundle, probes, new, str(items))
     if unknown:
         _logger.warning(
             "%s: %d ids of %s are neither in the bundle nor here, and count for nothing: %s",
@@ -106,10 +109,13 @@ def add_items(base: Path, items: Path, out: Path) -> Renewed:
         ]
     )
     item_vectors = np.concatenate((bundle.encoder.item_vectors, vectors))
+    item_lengths = bundle.encoder.item_lengths
+    if item_lengths is not None and lengths is not None:
+        item_lengths = np.concatenate((item_lengths, lengths))
     index = _index_to_change(bundle).with_added(item_vectors)
     histories = [probes.history(number) for number in range(len(probes.lengths))]
     _logger.info("%d items are added to %d", new.height, bundle.catalog.n_items)
-    content = _Content(frame, item_vectors, index, histories)
+    content = _Content(frame, item_vectors, item_lengths, index, histories)
     manifest = _write(bundle, out, content, added=new.height)
     warnings = outgrown(manifest)
     for each in warnings:
@@ -141,12 +147,14 @@ def remove_items(
     if not kept.any():
         raise InputError(f"{base}: no item would be left")
     item_vectors = bundle.encoder.item_vectors[kept]
+    item_lengths = bundle.encoder.item_lengths
+    item_lengths = None if item_lengths is None else item_lengths[kept]
     index = _index_to_change(bundle).with_only(item_vectors, kept)
     frame = bundle.catalog.to_frame().filter(pl.Series(kept))
     removed = int(np.count_nonzero(~kept))
     _logger.info("%d of %d items are removed", removed, bundle.catalog.n_items)
     histories = _histories_among(open_probes(base), kept)
-    content = _Content(frame, item_vectors, index, histories)
+    content = _Content(frame, item_vectors, item_lengths, index, histories)
     return Renewed(out, _write(bundle, out, content, removed=removed), [], [])
 
 
@@ -197,10 +205,13 @@ def _write(
     base: Bundle, out: Path, content: _Content, *, added: int = 0, removed: int = 0
 ) -> Manifest:
     """Write the new bundle."""
-    items, item_vectors, item_index, histories = content
+    items, item_vectors, item_lengths, item_index, histories = content
     target = base.manifest.index.target_recall
     with new_folder(out) as folder:
-        _write_encoder(base.path / ENCODER_FILE, folder / ENCODER_FILE, item_vectors)
+        changed = {"item_embedding": item_vectors}
+        if item_lengths is not None:
+            changed[ITEM_LENGTH] = item_lengths
+        _write_encoder(base.path / ENCODER_FILE, folder / ENCODER_FILE, changed)
         index_path = folder / implementation_of(item_index.kind).file
         item_index.save(index_path)
         write_catalog(items, folder)
@@ -229,12 +240,10 @@ def _write(
     return manifest
 
 
-def _write_encoder(source: Path, target: Path, item_vectors: Floats) -> None:
-    """Copy an encoder, but for its item vectors."""
+def _write_encoder(source: Path, target: Path, changed: dict[str, Floats]) -> None:
+    """Copy an encoder, but for some tensors."""
     tensors, metadata = map_tensors(source)
-    write_encoder(
-        target, {**tensors, "item_embedding": item_vectors}, json.loads(metadata["encoder"])
-    )
+    write_encoder(target, {**tensors, **changed}, json.loads(metadata["encoder"]))
 
 
 def _with_note(report: bytes, derived: dict[str, Any]) -> bytes:

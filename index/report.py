@@ -118,7 +118,8 @@ def _hyper_categories(run: Run, encoder: UserEncoder, titles: list[str]) -> list
     """Describe every hyper-category by its items; [] where the model has none."""
     if encoder.hyper_categories is None:
         return []
-    closeness = encoder.item_vectors @ encoder.hyper_categories.T
+    vectors = encoder.history_vectors(np.arange(len(encoder.item_vectors)))
+    closeness = vectors @ encoder.hyper_categories.T
     belongs_to = closeness.argmax(axis=1)
     interactions = run.items["interactions"].fill_null(0).to_numpy().astype(np.float64)
     total = max(float(interactions.sum()), 1.0)

@@ -27,6 +27,10 @@ from model.arrays import Floats, Mask, Rows
 WIDENING = 4
 """How much more is fetched when equal scores reach beyond what was fetched."""
 
+SIMILAR_WIDENING = 10
+LEAST_SIMILAR = 1000
+"""How many items at least are ranked by cosine where lengths make inner products something else."""
+
 _FETCH_STEP = 32
 _LEAST_LENGTH = 1e-12
 
@@ -118,6 +122,7 @@ def similar_items(
     allowed: Mask | None = None,
     withheld: Withheld | None = None,
     unit_vectors: bool = True,
+    item_lengths: Floats | None = None,
 ) -> Candidates:
     """Find the n items nearest to an item by cosine; the item itself is left out.
 
@@ -129,8 +134,12 @@ def similar_items(
         excluded: Rows not wanted. Shape (m,), int64.
         allowed: See ``Wish``.
         withheld: See ``retrieve``. The item itself may be among them.
-        unit_vectors: Trained item vectors are of unit length. Then the index is searched, and a
-            cold item's inner product counts as it is; else all items are scored.
+        unit_vectors: Trained item vectors are of unit length, but for ``item_lengths``. Then the
+            index is searched, and a cold item's inner product counts as it is; else all items are
+            scored.
+        item_lengths: What item vectors were multiplied by, at most 1: it does not count here. A
+            wide search by inner product is ranked without it; what is both near and of so small a
+            length that it was not found there is missed. Shape (n_items,), float32.
 
     Returns:
         n candidates, or as many as there are; their interest is 0.
@@ -149,7 +158,13 @@ def similar_items(
         if withheld is not None:
             mask[withheld.rows] = False
         return nearest_by_cosine(item_vectors, query[0], n, mask)
-    return retrieve(item_index, query, n, excluded=unwanted, allowed=allowed, withheld=withheld)
+    wide = n if item_lengths is None else max(SIMILAR_WIDENING * n, LEAST_SIMILAR)
+    found = retrieve(item_index, query, wide, excluded=unwanted, allowed=allowed, withheld=withheld)
+    if item_lengths is None:
+        return found
+    cosines = found.scores / item_lengths[found.rows]
+    order = np.lexsort((found.rows, -cosines))[:n]
+    return Candidates(found.rows[order], cosines[order], found.interests[order])
 
 
 class Lookup(NamedTuple):

@@ -18,7 +18,7 @@ FIELDS = {"model": str, "stage": str, "hyper_parameters": dict, "metrics": dict,
 NAMES: dict[Any, str] = {str: "text", dict: "an object", list: "a list"}
 COLUMN_TYPES = {**ITEM_SCHEMA, "interactions": pl.Int64()}
 LARGEST = 1e6
-"""Of a number in an item vector; trained ones are of unit length, or not far from it."""
+"""Of a number in an item vector; trained ones are of unit length or shorter, or not far from it."""
 
 
 def check_run(run: Run, encoder: UserEncoder) -> None:

@@ -220,8 +220,9 @@ class TrainingConfig:
             raise InputError(f"--unit-vectors is off; vectors of {OPAL} are always of unit length")
         if self.popularity and not self.unit_vectors:
             raise InputError(
-                f"--popularity is {self.popularity}, --unit-vectors is off; vectors of any length "
-                "learn theirs, leave one of them out"
+                f"--popularity is {self.popularity}; vectors of {self.model} (recipe "
+                f"{self.recipe}) are of any length and learn it, leave it out, or pass "
+                "--unit-vectors on"
             )
         if self.model in SINGLE_VECTOR_RIVALS and self.k not in (None, 1):
             raise InputError(
@@ -259,6 +260,8 @@ class TrainingConfig:
             del values["general_len"]
         if not self._learns_next_items():
             del values["next_item"]
+        if not self.unit_vectors:
+            del values["popularity"]
         return values
 
     def _learns_next_items(self) -> bool:
@@ -268,9 +271,17 @@ class TrainingConfig:
         has_own_loss = self.model == "sasrec" and self.recipe == "paper"
         return self.model in NEXT_ITEM_MODELS and not has_own_loss
 
-    def differences(self, before: dict[str, Any]) -> str:
-        """Name the options that are not what they were; see ``config_changes.name_changes``."""
-        return name_changes(before, self.to_dict())
+    def differences(self, before: dict[str, Any], *, training_only: bool = False) -> str:
+        """Name the options that are not what they were.
+
+        Args:
+            before: See ``config_changes.name_changes``.
+            training_only: Leave out what no step of a training depends on.
+        """
+        now = self.to_dict()
+        if training_only:
+            now.pop("popularity", None)
+        return name_changes(before, now)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """What training needs of a model that makes k user vectors of a history, whatever the model.
 
 Every one of them has a table of items and scores an item by the user vector that fits it best,
-score(u, v) = max_j (z_j · e_v) / τ: what retrieval does, so that any of them can be served.
+score(u, v) = max_j (z_j · e_v) / τ: what retrieval does but for a factor of each item
+(``model.popularity``), so that any of them can be served.
 
 Rows are those of the catalog, from 0; a padded position of a history holds ``PADDING`` (−1), which
 no table has, so that padding which escapes its mask fails instead of counting as an item.
@@ -101,7 +102,7 @@ class TrainableEncoder(nn.Module, ABC):
         return self.log_score_temperature.exp()
 
     def item_embeddings(self) -> Tensor:
-        """All items' vectors e_v, as they are indexed. Shape (n_items, d), float32."""
+        """All items' vectors e_v. Shape (n_items, d), float32."""
         return self._sized(self.item_table)
 
     def embed(self, rows: Tensor) -> Tensor:
@@ -147,7 +148,7 @@ class TrainableEncoder(nn.Module, ABC):
 
     @abstractmethod
     def exported(self, stage: Stage) -> Exported:
-        """Return what ``model.inference`` needs to encode as this stage does, but for L."""
+        """Return what ``model.inference`` needs to encode as this stage does, but for L and β."""
 
     @torch.no_grad()
     def start_from(self, item_vectors: Floats, random: np.random.Generator) -> None:  # noqa: ARG002

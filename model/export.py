@@ -4,12 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from model.arrays import Rows
 from model.encoder import Stage, TrainableEncoder
 from model.files import sync
-from model.inference.loading import with_popularity
+from model.inference.lengths import with_lengths
 from model.popularity import popularity_lengths
 from model.run import write_encoder
 from model.serving_choices import ServingChoices
@@ -35,9 +33,7 @@ def export_encoder(
     settings = {**settings, "max_len": choices.max_len}
     if choices.popularity:
         lengths = popularity_lengths(interactions, choices.popularity)
-        scored_by = tensors["item_embedding"] * lengths[:, np.newaxis]
-        tensors = {**tensors, "item_embedding": scored_by}
-        settings = with_popularity(settings, choices.popularity)
+        tensors, settings = with_lengths(tensors, settings, lengths)
     write_encoder(path, tensors, settings)
     sync(path)
 

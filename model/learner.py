@@ -213,7 +213,7 @@ class Learner:
         return state
 
     def _require_same(self, folder: Path, state: dict[str, Any]) -> None:
-        if differences := self._config.differences(state["config"]):
+        if differences := self._config.differences(state["config"], training_only=True):
             raise InputError(
                 f"{folder}: the checkpoint was made with other settings ({differences}); "
                 "resume with the same ones, or train into another folder"

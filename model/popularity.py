@@ -4,7 +4,8 @@ The score of an item is then z · e_v · (n_v / n_max)^β, with n_v its training
 one plain inner product of d numbers. Where items have few interactions each, what training knows of
 the rarest is mostly chance, and a β above 0 lets them count less, as shrinkage does in a
 neighbourhood. Training cannot find β by its own loss, which the chance of its own interactions
-pleases; validation can (docs/recipe.md).
+pleases; validation can (docs/recipe.md). A training on everything (``model.refit``) keeps the n_v
+of the training part, by which β was found.
 
 Pure NumPy.
 """

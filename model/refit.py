@@ -1,7 +1,7 @@
 """Training anew on everything, for as many steps as validation found to be best.
 
 What is served should know the latest interactions, which validation and test hold back. There is
-nothing left to validate on then: stage, steps and L are those of a training that was validated.
+nothing left to validate on then: stage, steps, L and β are those of a training that was validated.
 """
 
 import logging

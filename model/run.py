@@ -227,7 +227,7 @@ def write_encoder(
         config: Of OPAL ``stage``, ``temperature``, ``max_len``; where they are not the paper's (0,
             0, ½), ``recency``, ``sharing`` and ``evolution`` too; where there is a general
             interest, ``general``, ``general_len`` (null or left out: ``max_len``), and
-            "opal-general" as ``model``.
+            "opal-general" as ``model``. ``model.inference.lengths`` may change both.
     """
     # safetensors writes memory as it lies: a transposed array would come back as another one.
     as_rows = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}

@@ -22,6 +22,8 @@ from model.validation import SELECT_BY, evaluate_by_lengths, evaluate_encoder, m
 logger = logging.getLogger(__name__)
 
 _NONE = EXPONENTS[0]
+_ERRORS = 2.0
+"""Standard errors that a gain has to be larger than: the best of nine would often be chance."""
 
 
 class ServingChoices(NamedTuple):
@@ -103,14 +105,14 @@ class Chooser:
 
 
 def is_better(users: NDArray[np.float64], before: NDArray[np.float64]) -> bool:
-    """Whether the gain, averaged over users, is larger than its standard error were it chance.
+    """Whether the gain, averaged over users, is more than twice its standard error were it chance.
 
     Args:
         users: A metric of each user. Shape (n_users,), float64.
         before: What it is to be better than, of the same users.
     """
     gain = users - before
-    return bool(gain.mean() > np.sqrt(np.square(gain).mean() / len(gain)))
+    return bool(gain.mean() > _ERRORS * np.sqrt(np.square(gain).mean() / len(gain)))
 
 
 def _tell(stage: Stage, what: str, found: Mapping[Any, Metrics]) -> None:

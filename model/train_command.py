@@ -66,7 +66,7 @@ def add_train(commands: Any) -> None:
         trained,
         "fit_on",
         str,
-        "all: when validation has chosen stage, steps and L, train anew on validation and test "
+        "all: when validation has chosen stage, steps, L and β, train anew on validation and test "
         "part too (default: train)",
         choices=("train", "all"),
     )

@@ -2,8 +2,9 @@
 
 OPAL's interest is the normalised sum of a_tj e_t over the history, so the interaction at t
 contributes a_tj (e_t · e_v) to what interest j thinks of item v (up to the length of the sum, and
-to what the hard stage adds). Of another model a_tj is the share that the interest has of the
-interaction, and the same product tells as much as can be told without looking into the model.
+to what the hard stage adds; e_v is what v is scored by). Of another model a_tj is the share that
+the interest has of the interaction, and the same product tells as much as can be told without
+looking into the model.
 """
 
 from typing import Any, NamedTuple, NotRequired

@@ -193,6 +193,7 @@ def similar_to(
         n,
         withheld=withheld,
         unit_vectors=encoder.unit_vectors,
+        item_lengths=encoder.item_lengths,
     )
     items: list[SimilarItem] = [
         {**fields, "score": score, "rank": rank}  # type: ignore[typeddict-item] # see below

@@ -15,7 +15,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from model.inference.encoder import UserEncoder
-from model.inference.loading import load_encoder, with_popularity
+from model.inference.lengths import with_lengths
+from model.inference.loading import load_encoder
 from model.inference.opal import OpalInferenceEncoder
 from model.popularity import popularity_lengths
 from model.run import write_encoder
@@ -137,10 +138,9 @@ def write_popular_run(path: Path, **options: Any) -> Path:
     write_run(path, **options)
     tensors, metadata = map_tensors(path / "encoder.safetensors")
     interactions = pl.read_parquet(path / "items.parquet")["interactions"].to_numpy()
-    lengths = popularity_lengths(interactions, 0.3)[:, np.newaxis]
-    scored_by = tensors["item_embedding"] * lengths
-    settings = with_popularity(json.loads(metadata["encoder"]), 0.3)
-    write_encoder(path / "encoder.safetensors", {**tensors, "item_embedding": scored_by}, settings)
+    lengths = popularity_lengths(interactions, 0.3)
+    changed = with_lengths(dict(tensors), json.loads(metadata["encoder"]), lengths)
+    write_encoder(path / "encoder.safetensors", *changed)
     return path
 
 

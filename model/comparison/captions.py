@@ -25,8 +25,8 @@ MEASURES = (
 )
 COST = (
     "Seconds of a training, its validations and its own last evaluation of all users, one thread, "
-    "over all its interruptions; parameters: numbers in the served encoder; L, found on "
-    "validation: interactions of a history that count."
+    "over all its interruptions; parameters: numbers in the served encoder. Found on validation: "
+    "L, interactions of a history that count, and β, the exponent of popularity in scores."
 )
 OVERLAP = "Overlap: of the pairs of a user's distinct interests, where there are two at least."
 RECONSTRUCTION = (

@@ -31,16 +31,21 @@ class UserEncoder(Protocol):
         """Vectors to index, row = item row. Shape (n_items, d), float32."""
 
     @property
-    def unit_vectors(self) -> bool:
-        """Whether interests and trained item vectors are of unit length.
+    def item_lengths(self) -> Floats | None:
+        """What item vectors of unit length were multiplied by; None: nothing.
 
-        Where they are not, scores are no cosines.
+        See ``model.inference.lengths``. Shape (n_items,), float32.
+        """
+
+    @property
+    def unit_vectors(self) -> bool:
+        """Whether interests and trained item vectors are of unit length, but for ``item_lengths``.
+
+        Where they are not, scores are inner products of any size.
         """
 
     def history_vectors(self, rows: Rows) -> Floats:
-        """Vectors of items as they count in a history.
-
-        Their length may be another than that of ``item_vectors``, by which items are scored.
+        """Vectors of items as they count in a history: without ``item_lengths``.
 
         Args:
             rows: Item rows. Shape (n,), int64.

@@ -7,11 +7,10 @@ from typing import Any
 
 from model.errors import InputError
 from model.inference.encoder import UserEncoder
+from model.inference.lengths import model_of
 from model.tensor_files import DAMAGE, map_tensors
 
 ENCODER_FILE = "encoder.safetensors"
-
-_POPULARITY = "+popularity"
 
 # Each has load(tensors, settings); a file that names no model holds OPAL without a general
 # interest, as all once did.
@@ -38,27 +37,12 @@ def load_encoder(path: Path) -> UserEncoder:
     try:
         tensors, metadata = map_tensors(path)
         settings: dict[str, Any] = json.loads(metadata["encoder"])
-        model = settings.get("model", "opal")
-        kind = model.removesuffix(_POPULARITY) if isinstance(model, str) else model
-        if kind not in _MODULES:
+        model = model_of(tensors, settings)
+        if model not in _MODULES:
             raise ValueError(f"model is {model!r}, expected one of {', '.join(_MODULES)}")
-        encoder: UserEncoder = import_module(_MODULES[kind]).load(tensors, settings)
+        encoder: UserEncoder = import_module(_MODULES[model]).load(tensors, settings)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; is this a run or a bundle?") from None
     except DAMAGE as error:
         raise InputError(f"{path}: not an encoder ({error})") from error
     return encoder
-
-
-def with_popularity(settings: dict[str, Any], exponent: float) -> dict[str, Any]:
-    """Return settings of an encoder whose item vectors have the lengths of ``model.popularity``.
-
-    The name of the model says it too, so that programs which do not know of it refuse the file
-    instead of taking these vectors for those of a history.
-
-    Args:
-        settings: Of the encoder as it was trained.
-        exponent: β, above 0.
-    """
-    model = settings.get("model", "opal")
-    return {**settings, "model": f"{model}{_POPULARITY}", "popularity": exponent}

@@ -13,9 +13,9 @@ from model.arrays import Floats, Rows
 from model.evolution import EvolutionNetwork, Head, SubSequences
 from model.inference.arithmetic import normalise, normalise_or, softmax
 from model.inference.encoder import Interests
+from model.inference.lengths import ITEM_LENGTH, without_lengths
 from model.inference.opal_checks import check_settings, check_shapes
 from model.inference.parts import Parts
-from model.inference.popularity_setting import reads_popularity
 from model.tensor_files import Tensors
 
 
@@ -39,7 +39,8 @@ class OpalInferenceEncoder:
     The defaults of the last four are the paper's equations; training chooses others.
 
     Args:
-        item_vectors: Unit-length item embeddings e_v. Shape (n_items, d), float32.
+        item_vectors: Item embeddings e_v, of unit length but for ``item_lengths``.
+            Shape (n_items, d), float32.
         hyper_categories: Unit-length hyper-categories C. Shape (k, d), float32.
         temperature: τ of the soft assignment.
         max_len: L, interactions used from the end of a history.
@@ -49,8 +50,8 @@ class OpalInferenceEncoder:
         sharing: ε, the share of the whole history in every interest, 0 to 1.
         evolution: γ, the share of the evolved interest in stage 2, 0 to 1.
         general: The general interest; None: there is none.
-        by_popularity: Item vectors are of the length that ``model.popularity`` gives them; in a
-            history they count at unit length.
+        item_lengths: What item vectors were multiplied by (``model.inference.lengths``).
+            Shape (n_items,), float32. None: nothing.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class OpalInferenceEncoder:
         sharing: float = 0.0,
         evolution: float = 0.5,
         general: General | None = None,
-        by_popularity: bool = False,
+        item_lengths: Floats | None = None,
     ) -> None:
         self._item_vectors = item_vectors
         self._hyper_categories = hyper_categories
@@ -78,7 +79,7 @@ class OpalInferenceEncoder:
         self._sharing = sharing
         self._evolution = evolution
         self._general = general
-        self._by_popularity = by_popularity
+        self._item_lengths = item_lengths
 
     @property
     def item_vectors(self) -> Floats:
@@ -86,9 +87,14 @@ class OpalInferenceEncoder:
         return self._item_vectors
 
     @property
+    def item_lengths(self) -> Floats | None:
+        """See ``UserEncoder.item_lengths``."""
+        return self._item_lengths
+
+    @property
     def unit_vectors(self) -> bool:
         """See ``UserEncoder.unit_vectors``."""
-        return not self._by_popularity
+        return True
 
     @property
     def hyper_categories(self) -> Floats:
@@ -112,8 +118,7 @@ class OpalInferenceEncoder:
 
     def history_vectors(self, rows: Rows) -> Floats:
         """See ``UserEncoder.history_vectors``."""
-        vectors = self._item_vectors[rows]
-        return normalise(vectors) if self._by_popularity else vectors
+        return without_lengths(self._item_vectors[rows], self._item_lengths, rows)
 
     def encode(self, history: Rows) -> Interests:
         """Encode one history as interests.
@@ -280,7 +285,7 @@ def load(tensors: Tensors, settings: dict[str, Any]) -> OpalInferenceEncoder:
         network=network,
         head=_head(tensors, "head") if is_hard else None,
         general=general,
-        by_popularity=reads_popularity(settings),
+        item_lengths=tensors.get(ITEM_LENGTH),
         **{
             name: settings[name] for name in ("recency", "sharing", "evolution") if name in settings
         },

@@ -14,7 +14,7 @@ import numpy as np
 from model.arrays import Floats, Rows
 from model.inference.arithmetic import normalise
 from model.inference.encoder import Interests
-from model.inference.popularity_setting import reads_popularity
+from model.inference.lengths import ITEM_LENGTH, without_lengths
 from model.tensor_files import Tensors
 
 
@@ -38,9 +38,10 @@ class RivalInferenceEncoder(ABC):
         item_vectors: e. Shape (n_items, d), float32.
         n_interests: k.
         max_len: L, interactions used from the end of a history.
-        unit_vectors: Interests are scaled to unit length, as ``item_vectors`` already are.
-        by_popularity: Item vectors are of the length that ``model.popularity`` gives them; in a
-            history they count at unit length.
+        unit_vectors: Interests are scaled to unit length, as ``item_vectors`` already are but for
+            ``item_lengths``.
+        item_lengths: What item vectors were multiplied by (``model.inference.lengths``).
+            Shape (n_items,), float32. None: nothing.
     """
 
     def __init__(
@@ -50,13 +51,13 @@ class RivalInferenceEncoder(ABC):
         n_interests: int,
         max_len: int,
         unit_vectors: bool,
-        by_popularity: bool = False,
+        item_lengths: Floats | None = None,
     ) -> None:
         self._item_vectors = item_vectors
         self._n_interests = n_interests
         self._max_len = max_len
         self._unit_vectors = unit_vectors
-        self._by_popularity = by_popularity
+        self._item_lengths = item_lengths
 
     @property
     def item_vectors(self) -> Floats:
@@ -64,9 +65,14 @@ class RivalInferenceEncoder(ABC):
         return self._item_vectors
 
     @property
+    def item_lengths(self) -> Floats | None:
+        """See ``UserEncoder.item_lengths``."""
+        return self._item_lengths
+
+    @property
     def unit_vectors(self) -> bool:
         """See ``UserEncoder.unit_vectors``."""
-        return self._unit_vectors and not self._by_popularity
+        return self._unit_vectors
 
     @property
     def hyper_categories(self) -> Floats | None:
@@ -90,8 +96,7 @@ class RivalInferenceEncoder(ABC):
 
     def history_vectors(self, rows: Rows) -> Floats:
         """See ``UserEncoder.history_vectors``."""
-        vectors = self._item_vectors[rows]
-        return normalise(vectors) if self._by_popularity else vectors
+        return without_lengths(self._item_vectors[rows], self._item_lengths, rows)
 
     @abstractmethod
     def encode_vectors(self, vectors: Floats) -> Encoded:
@@ -105,8 +110,9 @@ class RivalInferenceEncoder(ABC):
     def encode(self, history: Rows) -> Interests:
         """Encode one history as interests.
 
-        An empty history gives the mean of all item vectors as every interest, scaled as others
-        are; no interest holds any of it (weights and counts 0).
+        An empty history gives the mean of all item vectors (of popular ones more, where lengths
+        say how popular) as every interest, scaled as others are; no interest holds any of it
+        (weights and counts 0).
 
         Args:
             history: Item rows, oldest first. Shape (length,), int64. Only the last ``max_len``
@@ -166,13 +172,13 @@ class Common(NamedTuple):
         item_vectors: Shape (n_items, d), float32.
         max_len: L.
         unit_vectors: Whether interests are scaled to unit length.
-        by_popularity: Whether item vectors are of the length that ``model.popularity`` gives them.
+        item_lengths: What item vectors were multiplied by; None: nothing.
     """
 
     item_vectors: Floats
     max_len: int
     unit_vectors: bool
-    by_popularity: bool
+    item_lengths: Floats | None
 
 
 def read_common(tensors: Tensors, settings: dict[str, Any]) -> Common:
@@ -186,7 +192,7 @@ def read_common(tensors: Tensors, settings: dict[str, Any]) -> Common:
         raise ValueError(f"unit_vectors is {unit_vectors!r}, expected true or false")
     item_vectors = read_tensor(tensors, "item_embedding", (None, None))
     max_len = read_count(settings, "max_len")
-    return Common(item_vectors, max_len, unit_vectors, reads_popularity(settings))
+    return Common(item_vectors, max_len, unit_vectors, tensors.get(ITEM_LENGTH))
 
 
 def read_count(settings: dict[str, Any], name: str) -> int:

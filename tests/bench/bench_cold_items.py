@@ -83,7 +83,8 @@ def train(folder: Path, *, quick: bool) -> tuple[Path, Path]:
         write_movielens(folder / "log")
         interactions, items = (folder / "log" / f"{each}.csv" for each in ("interactions", "items"))
     prepare(interactions, folder / "dataset", items=items, split="user")
-    config = TrainingConfig(max_steps=STEPS_QUICK if quick else STEPS)
+    # What is compared here is made of vectors of unit length.
+    config = TrainingConfig(max_steps=STEPS_QUICK if quick else STEPS, popularity=0.0)
     fit(folder / "dataset", folder / "run", config, yardsticks=())
     return folder / "run", folder / "dataset"
 

@@ -106,7 +106,8 @@ class Finding:
 
     def share_of_neighbours_alike(self) -> float:
         """Share of each item's five nearest items that are of its planted category."""
-        cosine = self.item_vectors @ self.item_vectors.T
+        unit = self.item_vectors / np.linalg.norm(self.item_vectors, axis=1, keepdims=True)
+        cosine = unit @ unit.T
         np.fill_diagonal(cosine, -np.inf)
         nearest = np.argsort(-cosine, axis=1)[:, :5]
         return float((self.category[nearest] == self.category[:, None]).mean())

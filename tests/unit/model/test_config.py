@@ -149,7 +149,8 @@ def test_a_paper_recipe_holds_what_a_config_of_its_model_says(model: str) -> Non
     config = TrainingConfig.for_recipe("paper", model=model)
 
     assert {*PAPER_RECIPES} == {*TRAINABLE_MODELS}
-    assert config.to_dict() == {**config.to_dict(), **PAPER_RECIPES[model]}
+    recipe = PAPER_RECIPES[model]
+    assert {name: getattr(config, name) for name in recipe} == recipe
 
 
 @pytest.mark.parametrize(
@@ -216,3 +217,17 @@ def test_k_follows_from_the_size_of_the_data_where_it_is_not_given() -> None:
     assert TrainingConfig(k=3).fitted_to(10).k == 3
     assert TrainingConfig(dim=2).fitted_to(10**6).k == 2
     assert TrainingConfig.for_recipe("paper").fitted_to(10).k == 8
+
+
+def test_popularity_is_said_of_vectors_that_have_no_length_of_their_own() -> None:
+    assert "popularity" not in TrainingConfig(model="mind", unit_vectors=False).to_dict()
+    assert TrainingConfig(model="mind").to_dict()["popularity"] is None
+    with pytest.raises(InputError, match=r"--popularity is 0\.2; vectors of mind \(recipe paper\)"):
+        TrainingConfig.for_recipe("paper", {"popularity": 0.2}, model="mind")
+
+
+def test_a_training_goes_on_whatever_is_chosen_after_it() -> None:
+    before = TrainingConfig(popularity=0.1).to_dict()
+
+    assert TrainingConfig().differences(before) == "--popularity is not given, was 0.1"
+    assert TrainingConfig().differences(before, training_only=True) == ""

@@ -16,10 +16,11 @@ from model.checkpoint import load_checkpoint
 from model.config import TrainingConfig
 from model.dataset import Dataset, prepare
 from model.errors import InputError
-from model.fit import evaluate_run, fit
+from model.fit import FitOn, evaluate_run, fit
 from model.inference.loading import load_encoder
 from model.learner import Learner
 from model.opal import OpalEncoder
+from model.popularity import popularity_lengths
 from model.run import claim, read_run
 from model.training import Training
 from model.yardstick_run import fit_yardstick
@@ -305,3 +306,37 @@ def test_a_training_that_died_before_its_first_checkpoint_is_resumed(
 
 def _die() -> None:
     raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("fit_on", ["train", "all"])
+def test_popularity_counts_in_the_encoder_as_in_the_figures(
+    dataset: Dataset, tmp_path: Path, fit_on: FitOn
+) -> None:
+    config = replace(CONFIG, popularity=0.4)
+    manifest = fit(dataset.path, tmp_path / "run", config, yardsticks=(), fit_on=fit_on)
+    encoder = load_encoder(tmp_path / "run" / "encoder.safetensors")
+
+    assert {stage["popularity"] for stage in manifest["stages"].values()} == {0.4}
+    interactions = dataset.catalog["interactions"].to_numpy()
+    lengths = popularity_lengths(interactions, 0.4)
+    np.testing.assert_array_equal(encoder.item_lengths, lengths)
+    np.testing.assert_allclose(np.linalg.norm(encoder.item_vectors, axis=1), lengths, rtol=1e-5)
+    if fit_on == "train":
+        measured = evaluate_run(tmp_path / "run", "test")["metrics"]
+        assert measured == pytest.approx(manifest["metrics"]["test"])
+
+
+def test_an_unfinished_training_that_knew_no_popularity_goes_on(
+    dataset_path: Path, tmp_path: Path
+) -> None:
+    fit(dataset_path, tmp_path, CONFIG, yardsticks=())
+    latest = tmp_path / "checkpoints" / "latest.json"
+    state = json.loads(latest.read_text())
+    del state["config"]["popularity"]
+    latest.write_text(json.dumps(state))
+    (tmp_path / "run.json").unlink()
+
+    resumed = fit(
+        dataset_path, tmp_path, replace(CONFIG, popularity=0.4), resume=True, yardsticks=()
+    )
+    assert resumed["stages"]["soft"]["popularity"] == 0.4

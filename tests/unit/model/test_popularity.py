@@ -2,10 +2,12 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from model.config import TrainingConfig
 from model.encoder import normalize
@@ -58,7 +60,9 @@ def test_items_are_scored_by_popularity_and_histories_are_not(model: str, tmp_pa
     lengths = popularity_lengths(INTERACTIONS, 0.3)[:, np.newaxis]
     np.testing.assert_allclose(popular.item_vectors, plain.item_vectors * lengths, rtol=1e-6)
     assert plain.unit_vectors
-    assert not popular.unit_vectors
+    assert popular.unit_vectors
+    assert plain.item_lengths is None
+    np.testing.assert_array_equal(popular.item_lengths, lengths[:, 0])
     np.testing.assert_allclose(
         popular.history_vectors(rows), plain.history_vectors(rows), rtol=0, atol=1e-6
     )
@@ -72,20 +76,35 @@ def test_items_are_scored_by_popularity_and_histories_are_not(model: str, tmp_pa
 
 @pytest.mark.parametrize("model", ["opal", "cmi"])
 def test_programs_that_know_no_popularity_refuse_the_file(model: str, tmp_path: Path) -> None:
-
     exported(model, tmp_path / "popular.safetensors", 0.3)
 
     _, metadata = map_tensors(tmp_path / "popular.safetensors")
-    assert all(f'"model": "{known}"' not in metadata["encoder"] for known in loading._MODULES)
+    assert json.loads(metadata["encoder"])["model"] not in loading._MODULES
 
 
-@pytest.mark.parametrize("exponent", ["much", -0.1, float("inf"), True])
-def test_an_exponent_that_is_none_is_refused(exponent: object, tmp_path: Path) -> None:
-
+@pytest.mark.parametrize(
+    ("changed", "settings", "why"),
+    [
+        (None, {}, "model is sasrec.popularity, but item_length is missing"),
+        (np.ones(N_ITEMS, dtype=np.float32), {"model": "sasrec"}, "but item_length is there"),
+        (np.ones(N_ITEMS, dtype=np.int32), {}, "item_length is int32 of shape"),
+        (np.ones(N_ITEMS - 1, dtype=np.float32), {}, "expected float32 of"),
+        (np.zeros(N_ITEMS, dtype=np.float32), {}, "no number above 0"),
+        (np.full(N_ITEMS, np.inf, dtype=np.float32), {}, "no number above 0"),
+        (np.full(N_ITEMS, np.nan, dtype=np.float32), {}, "no number above 0"),
+        (np.ones(N_ITEMS, dtype=np.float32), {"unit_vectors": False}, "unit_vectors is false"),
+    ],
+)
+def test_lengths_that_nothing_can_be_encoded_with_are_refused(
+    changed: NDArray[Any] | None, settings: dict[str, Any], why: str, tmp_path: Path
+) -> None:
     exported("sasrec", tmp_path / "popular.safetensors", 0.3)
     tensors, metadata = map_tensors(tmp_path / "popular.safetensors")
-    settings = {**json.loads(metadata["encoder"]), "popularity": exponent}
-    write_encoder(tmp_path / "wrong.safetensors", dict(tensors), settings)
+    tensors = {name: each for name, each in tensors.items() if name != "item_length"}
+    if changed is not None:
+        tensors["item_length"] = changed
+    said = {**json.loads(metadata["encoder"]), **settings}
+    write_encoder(tmp_path / "wrong.safetensors", tensors, said)
 
-    with pytest.raises(InputError, match=r"popularity is .*, expected a number from 0"):
+    with pytest.raises(InputError, match=why):
         load_encoder(tmp_path / "wrong.safetensors")

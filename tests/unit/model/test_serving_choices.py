@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from model import serving_choices
 from model.config import TrainingConfig
 from model.dataset import Sequences
 from model.opal import OpalEncoder
@@ -52,6 +53,14 @@ def test_popularity_counts_where_users_want_what_is_popular(encoder: OpalEncoder
     assert evaluated == found[best]
 
 
+def test_what_is_better_by_chance_is_left_out(
+    encoder: OpalEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving_choices, "is_better", lambda users, before: users is before)
+
+    assert chooser(range(40)).choose(encoder, "soft").popularity == 0
+
+
 def test_it_does_not_count_where_they_want_what_is_rare(encoder: OpalEncoder) -> None:
     assert chooser(range(300, 400)).choose(encoder, "soft").popularity == 0
 
@@ -70,16 +79,19 @@ def test_vectors_of_any_length_keep_theirs(encoder: OpalEncoder) -> None:
 
 
 @pytest.mark.parametrize(
-    ("gains", "expected"),
+    ("gained", "lost", "expected"),
     [
-        ([1.0, 0.0, 0.0], False),  # one user is chance
-        ([1.0, 1.0, -1.0], False),
-        ([0.0, 0.0, 0.0], False),
-        ([1.0, 1.0, 0.0], True),
-        ([-1.0, -1.0, 0.0], False),
+        (1, 0, False),
+        (4, 0, False),  # four are two standard errors, which chance reaches
+        (5, 0, True),
+        (6, 1, False),
+        (9, 1, True),
+        (0, 0, False),
+        (0, 9, False),
     ],
 )
-def test_a_gain_has_to_be_larger_than_its_standard_error(
-    gains: list[float], expected: bool
+def test_a_gain_has_to_be_more_than_two_standard_errors(
+    gained: int, lost: int, expected: bool
 ) -> None:
-    assert is_better(np.array(gains) + 0.5, np.full(3, 0.5)) == expected
+    gains = np.concatenate([np.full(gained, 0.25), np.full(lost, -0.25), np.zeros(158)])
+    assert is_better(gains + 0.5, np.full(len(gains), 0.5)) == expected

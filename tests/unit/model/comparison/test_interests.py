@@ -22,6 +22,7 @@ class Encoder:
         self.vectors: Floats = random.normal(size=(N_ITEMS, k, 5)).astype(np.float32)
         self.hyper_categories: Floats | None = None
         self.unit_vectors = False
+        self.item_lengths: Floats | None = None
         self.n_interests = k
         self.dim = 5
         self.max_len = 9
