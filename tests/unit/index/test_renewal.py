@@ -14,7 +14,7 @@ from index.registry import Registry
 from index.renewal import add_items, remove_items
 from index.retrieval import retrieve, similar_items
 from model.errors import InputError
-from tests.bundles import item_id, write_rival_run, write_run
+from tests.bundles import item_id, write_popular_run, write_rival_run, write_run
 from tests.optional import SCANN
 
 NOTHING = np.empty(0, dtype=np.int64)
@@ -68,6 +68,65 @@ def test_a_rivals_bundle_loses_items(rival: Path, tmp_path: Path) -> None:
 
     assert bundle.manifest.model.name == "comirec-sa"
     assert bundle.catalog.n_items == open_bundle(rival).catalog.n_items - 1
+
+
+@pytest.fixture(scope="module")
+def popular(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("popular")
+    return build_bundle(write_popular_run(folder / "run"), folder / "bundle").path
+
+
+def test_new_items_have_lengths_as_popular_as_what_they_are_made_of(
+    popular: Path, tmp_path: Path
+) -> None:
+    like = f"{item_id(1)}|{item_id(2)}"
+    text = f"item_id,similar_to,category\nlike,{like},\nafter,like,\nnew,,genre-0\n"
+    encoder = open_bundle(add_items(popular, table(tmp_path, text), tmp_path / "n").path).encoder
+    vectors, lengths = encoder.item_vectors, encoder.item_lengths
+    assert lengths is not None
+    n_items = len(lengths) - 3
+
+    assert lengths[[-3, -2]].tolist() == pytest.approx([lengths[1:3].mean()] * 2)
+    np.testing.assert_allclose(
+        np.linalg.norm(vectors[-3]), np.linalg.norm(vectors[1:3].mean(axis=0)), rtol=1e-5
+    )
+    in_histories = np.linalg.norm(encoder.history_vectors(np.arange(len(lengths))), axis=1)
+    np.testing.assert_allclose(in_histories[:n_items], 1, rtol=1e-5)
+    assert (in_histories[n_items:] <= 1 + 1e-6).all()
+    assert in_histories[-3] < 1, "a mean is shorter than what it is made of"
+
+
+def test_the_lengths_of_what_stays_stay(popular: Path, tmp_path: Path) -> None:
+    before = open_bundle(popular).encoder
+    after = open_bundle(remove_items(popular, [item_id(3)], tmp_path / "next").path).encoder
+
+    assert before.item_lengths is not None
+    np.testing.assert_array_equal(after.item_lengths, np.delete(before.item_lengths, 3))
+    rows = np.array([0, 3, 4])
+    np.testing.assert_array_equal(
+        after.encode(rows).vectors, before.encode(rows + (rows > 2)).vectors
+    )
+
+
+def test_similar_items_are_so_whatever_their_popularity(popular: Path, tmp_path: Path) -> None:
+    like = "|".join(item_id(row) for row in range(0, 200, 10))
+    text = f"item_id,similar_to,category\nvague,{like},\n"
+    bundle = open_bundle(add_items(popular, table(tmp_path, text), tmp_path / "n").path)
+    encoder, n_items = bundle.encoder, bundle.catalog.n_items
+    in_histories = encoder.history_vectors(np.arange(n_items))
+    for row in (7, n_items - 1):
+        found = similar_items(
+            bundle.item_index,
+            encoder.item_vectors,
+            row,
+            20,
+            item_lengths=encoder.item_lengths,
+        )
+        cosines = in_histories @ (in_histories[row] / np.linalg.norm(in_histories[row]))
+        best = np.argsort(-cosines, kind="stable")
+        best = best[best != row][:20]
+        np.testing.assert_array_equal(found.rows, best)
+        np.testing.assert_allclose(found.scores, cosines[best], rtol=1e-4)
 
 
 def table(folder: Path, text: str) -> Path:
