@@ -178,7 +178,7 @@ class InterestVector(TypedDict):
     vector: Annotated[
         list[float],
         Field(
-            description="d numbers; of unit length where the model's are, as those of OPAL",
+            description="d numbers; of unit length where the model's vectors are, as those of OPAL",
             examples=[[0.12, -0.05, 0.99]],
         ),
     ]
@@ -201,7 +201,7 @@ class SimilarItem(TypedDict):
         float,
         Field(
             description="Cosine similarity; of a cold item the less, the vaguer it is known, where "
-            "item vectors are of unit length, as those of OPAL are unless popularity counts",
+            "the model's vectors are of unit length, as those of OPAL",
             examples=[0.93],
         ),
     ]
