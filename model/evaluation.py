@@ -4,7 +4,7 @@ Search is exact; the history is left out; the K best distinct items count. Where
 item counts with its best one.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -42,14 +42,18 @@ class UserMetrics(NamedTuple):
     best: NDArray[np.int32]
 
     def average(self) -> Metrics:
-        """Return the means, and ``users``, how many were averaged."""
-        n_users = len(self.best)
-        if not n_users:
-            return {"users": 0}
-        return {
-            **{name: float(each.mean()) for name, each in self.values.items()},
-            "users": n_users,
-        }
+        """See ``averaged``."""
+        return averaged(self.values)
+
+
+def averaged(values: Mapping[str, NDArray[np.float64]]) -> Metrics:
+    """Return the means over users, and ``users``, how many were averaged.
+
+    Args:
+        values: By name; nothing where there are no users. Each of shape (n_users,), float64.
+    """
+    means: Metrics = {name: float(each.mean()) for name, each in values.items()}
+    return {**means, "users": len(next(iter(values.values()), ()))}
 
 
 def score_by_interests(encode: Encode, item_vectors: Tensor) -> Score:

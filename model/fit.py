@@ -269,11 +269,8 @@ def evaluate_inference(
 
 def _measure_stage(training: Training, stage: Stage, dataset: Dataset) -> dict[str, Any]:
     step = training.load_best(stage)
-    choices = training.chooser.choose(training.encoder, stage)
-    parts = {"valid": dataset.valid, "test": dataset.test}
-    metrics = {
-        part: training.chooser.evaluate(training.encoder, sequences, stage, choices)
-        for part, sequences in parts.items()
-    }
+    choices, valid = training.chooser.choose(training.encoder, stage)
+    test = training.chooser.evaluate(training.encoder, dataset.test, stage, choices)
+    metrics = {"valid": valid, "test": test}
     terms = training.encoder.learned_terms()
     return {"step": step, **choices._asdict(), **terms, "metrics": metrics}

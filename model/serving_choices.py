@@ -14,7 +14,7 @@ from model.arrays import Floats, Rows
 from model.config import TrainingConfig
 from model.dataset import Sequences
 from model.encoder import Stage, TrainableEncoder
-from model.evaluation import Metrics
+from model.evaluation import Metrics, averaged
 from model.popularity import EXPONENTS, popularity_lengths
 from model.recipe import LENGTHS
 from model.validation import SELECT_BY, evaluate_by_lengths, evaluate_encoder, merit
@@ -43,21 +43,28 @@ class Chooser:
 
     Args:
         config: What it says is not searched.
-        validation: The users.
+        validation: The users. All of them choose β, which few could not tell apart.
+        some: Those of them who choose L.
         interactions: Training interactions of each item. Shape (n_items,), int64.
     """
 
-    def __init__(self, config: TrainingConfig, validation: Sequences, interactions: Rows) -> None:
+    def __init__(
+        self, config: TrainingConfig, validation: Sequences, some: Sequences, interactions: Rows
+    ) -> None:
         self._config = config
         self._validation = validation
+        self._some = some
         self._interactions = interactions
 
-    def choose(self, encoder: TrainableEncoder, stage: Stage) -> ServingChoices:
+    def choose(self, encoder: TrainableEncoder, stage: Stage) -> tuple[ServingChoices, Metrics]:
         """Choose for a stage's weights: L first, then β with that L.
 
         Args:
             encoder: Holds them.
             stage: The stage.
+
+        Returns:
+            What was chosen, and what all validation users make of it.
         """
         max_len = self._config.max_len
         if max_len is None:
@@ -65,9 +72,11 @@ class Chooser:
         popularity = self._config.popularity
         if not self._config.unit_vectors:
             popularity = _NONE  # the length of such a vector is learned already
-        elif popularity is None:
-            popularity = self._choose_popularity(encoder, stage, max_len)
-        return ServingChoices(max_len, popularity)
+        if popularity is None:
+            popularity, metrics = self._choose_popularity(encoder, stage, max_len)
+            return ServingChoices(max_len, popularity), metrics
+        choices = ServingChoices(max_len, popularity)
+        return choices, self.evaluate(encoder, self._validation, stage, choices)
 
     def evaluate(
         self,
@@ -82,23 +91,24 @@ class Chooser:
 
     def _choose_length(self, encoder: TrainableEncoder, stage: Stage) -> int:
         """Return the L that validates best; of equal ones the shortest, which costs the least."""
-        found = {
-            length: evaluate_encoder(encoder, self._validation, stage, length) for length in LENGTHS
-        }
+        found = {length: evaluate_encoder(encoder, self._some, stage, length) for length in LENGTHS}
         _tell(stage, "length of history", found)
         return max(LENGTHS, key=lambda length: merit(found[length]))
 
-    def _choose_popularity(self, encoder: TrainableEncoder, stage: Stage, max_len: int) -> float:
-        """Return the β that validates best and is told apart from 0, else 0."""
+    def _choose_popularity(
+        self, encoder: TrainableEncoder, stage: Stage, max_len: int
+    ) -> tuple[float, Metrics]:
+        """Return the β that validates best and is told apart from 0, else 0; and its metrics."""
         lengths = [popularity_lengths(self._interactions, exponent) for exponent in EXPONENTS]
         measured = evaluate_by_lengths(encoder, self._validation, stage, max_len, lengths)
         found, recalls = {}, {}
         for exponent, users in zip(EXPONENTS, measured, strict=True):
-            found[exponent] = {name: float(values.mean()) for name, values in users.items()}
+            found[exponent] = averaged(users)
             recalls[exponent] = users[SELECT_BY]
         _tell(stage, "exponent of popularity", found)
         told_apart = [each for each in EXPONENTS if is_better(recalls[each], recalls[_NONE])]
-        return max(told_apart, key=lambda each: merit(found[each]), default=_NONE)
+        best = max(told_apart, key=lambda each: merit(found[each]), default=_NONE)
+        return best, found[best]
 
     def _lengths(self, exponent: float) -> Floats | None:
         return popularity_lengths(self._interactions, exponent) if exponent else None

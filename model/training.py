@@ -32,7 +32,7 @@ from model.training_log import TrainingLog, open_log
 from model.validation import SELECT_BY, evaluate_encoder, hyper_category_shares, merit
 
 VALIDATION_USERS = 4096
-"""Users that decide when a stage ends, and on L and β; all of them decide on the stage."""
+"""Users that decide when a stage ends, and on L; all of them decide on β and the stage."""
 
 COLLAPSED_SHARE = 0.99
 
@@ -83,7 +83,7 @@ class Training:
             )
         self._interactions = dataset.catalog["interactions"].to_numpy()
         self._validation = dataset.valid.sample(VALIDATION_USERS)
-        self.chooser = Chooser(config, self._validation, self._interactions)
+        self.chooser = Chooser(config, dataset.valid, self._validation, self._interactions)
         self.learner = Learner(dataset, config, dataset.train_end, self._runtime)
         self._eval_every = steps_between_validations(config, self.learner.n_users)
         self._best = _NONE_YET

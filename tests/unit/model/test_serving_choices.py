@@ -34,7 +34,8 @@ def users_of(targets: range, n_users: int = 300) -> Sequences:
 
 
 def chooser(targets: range, config: TrainingConfig = CONFIG) -> Chooser:
-    return Chooser(config, users_of(targets), INTERACTIONS)
+    users = users_of(targets)
+    return Chooser(config, users, users.sample(50), INTERACTIONS)
 
 
 def test_popularity_counts_where_users_want_what_is_popular(encoder: OpalEncoder) -> None:
@@ -48,7 +49,9 @@ def test_popularity_counts_where_users_want_what_is_popular(encoder: OpalEncoder
     best = max(EXPONENTS, key=lambda each: (found[each]["recall@50"], found[each]["ndcg@50"]))
 
     assert best > 0
-    assert chooser(range(40)).choose(encoder, "soft") == ServingChoices(5, best)
+    choices, metrics = chooser(range(40)).choose(encoder, "soft")
+    assert choices == ServingChoices(5, best)
+    assert metrics == pytest.approx(found[best])
     evaluated = chooser(range(40)).evaluate(encoder, users, "soft", ServingChoices(5, best))
     assert evaluated == found[best]
 
@@ -58,24 +61,24 @@ def test_what_is_better_by_chance_is_left_out(
 ) -> None:
     monkeypatch.setattr(serving_choices, "is_better", lambda users, before: users is before)
 
-    assert chooser(range(40)).choose(encoder, "soft").popularity == 0
+    assert chooser(range(40)).choose(encoder, "soft")[0].popularity == 0
 
 
 def test_it_does_not_count_where_they_want_what_is_rare(encoder: OpalEncoder) -> None:
-    assert chooser(range(300, 400)).choose(encoder, "soft").popularity == 0
+    assert chooser(range(300, 400)).choose(encoder, "soft")[0].popularity == 0
 
 
 @pytest.mark.parametrize("given", [0.0, 0.3])
 def test_what_was_given_is_not_searched(encoder: OpalEncoder, given: float) -> None:
     config = replace(CONFIG, popularity=given)
 
-    assert chooser(range(40), config).choose(encoder, "soft").popularity == given
+    assert chooser(range(40), config).choose(encoder, "soft")[0].popularity == given
 
 
 def test_vectors_of_any_length_keep_theirs(encoder: OpalEncoder) -> None:
     config = replace(CONFIG, model="mind", unit_vectors=False)
 
-    assert chooser(range(40), config).choose(encoder, "soft").popularity == 0
+    assert chooser(range(40), config).choose(encoder, "soft")[0].popularity == 0
 
 
 @pytest.mark.parametrize(

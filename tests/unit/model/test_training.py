@@ -117,7 +117,7 @@ def test_where_all_items_are_within_50_their_order_decides(
     for stage, (_, state) in kept(tmp_path).items():
         assert {point["valid_recall@50"] for point in training.curve} == {1.0}
         training.load_best(stage)
-        found = training.chooser.choose(training.encoder, stage).max_len
+        found = training.chooser.choose(training.encoder, stage)[0].max_len
         of_length = {
             length: evaluate_encoder(training.encoder, dataset.valid, stage, length)["ndcg@50"]
             for length in LENGTHS
