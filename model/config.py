@@ -260,8 +260,6 @@ class TrainingConfig:
             del values["general_len"]
         if not self._learns_next_items():
             del values["next_item"]
-        if not self.unit_vectors:
-            del values["popularity"]
         return values
 
     def _learns_next_items(self) -> bool:

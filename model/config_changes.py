@@ -26,6 +26,8 @@ def name_changes(before: dict[str, Any], now: dict[str, Any]) -> str:
     if before["general"]:
         before.setdefault("general_len", _GENERAL_LEN_BEFORE)
     changed = [name for name in now if now[name] != before.get(name)]
+    if not now["unit_vectors"]:
+        changed = [name for name in changed if name != "popularity"]  # their lengths are learned
     if _general_reads_all(before) and _general_reads_all(now):
         changed = [name for name in changed if name != "general_len"]
     return "; ".join(

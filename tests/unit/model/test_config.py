@@ -220,8 +220,9 @@ def test_k_follows_from_the_size_of_the_data_where_it_is_not_given() -> None:
 
 
 def test_popularity_is_said_of_vectors_that_have_no_length_of_their_own() -> None:
-    assert "popularity" not in TrainingConfig(model="mind", unit_vectors=False).to_dict()
-    assert TrainingConfig(model="mind").to_dict()["popularity"] is None
+    config = TrainingConfig(model="mind", unit_vectors=False)
+    assert not config.differences({**config.to_dict(), "popularity": 0.0})
+    assert TrainingConfig(model="mind").differences({**config.to_dict(), "popularity": 0.0})
     with pytest.raises(InputError, match=r"--popularity is 0\.2; vectors of mind \(recipe paper\)"):
         TrainingConfig.for_recipe("paper", {"popularity": 0.2}, model="mind")
 
