@@ -22,6 +22,7 @@ from model.histories import pad_histories
 SELECT_BY = "recall@50"
 
 
+@torch.no_grad()
 def evaluate_encoder(
     encoder: TrainableEncoder,
     sequences: Sequences,
