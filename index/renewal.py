@@ -25,7 +25,7 @@ from index.tunable_index import TunableIndex
 from model.arrays import Floats, Mask, Rows
 from model.errors import InputError
 from model.files import new_folder
-from model.inference.lengths import ITEM_LENGTH
+from model.inference.lengths import ITEM_EMBEDDING, ITEM_LENGTH
 from model.inference.loading import ENCODER_FILE, load_encoder
 from model.items import SIMILAR_TO, ListedId, read_items
 from model.run import write_encoder
@@ -60,15 +60,13 @@ class _Content(NamedTuple):
 
     Attributes:
         items: As ``write_catalog`` takes them.
-        item_vectors: Shape (n_items, d), float32.
-        item_lengths: As of the encoder. Shape (n_items,), float32.
-        item_index: Over these vectors.
+        item_tensors: What the encoder's file holds of items; see ``_item_tensors``.
+        item_index: Over their vectors.
         histories: To make probes of.
     """
 
     items: pl.DataFrame
-    item_vectors: Floats
-    item_lengths: Floats | None
+    item_tensors: dict[str, Floats]
     item_index: TunableIndex
     histories: list[Rows]
 
@@ -108,14 +106,13 @@ def add_items(base: Path, items: Path, out: Path) -> Renewed:
             new.drop(SIMILAR_TO).with_columns(interactions=pl.lit(0, pl.Int64), cold=pl.lit(True)),
         ]
     )
-    item_vectors = np.concatenate((bundle.encoder.item_vectors, vectors))
-    item_lengths = bundle.encoder.item_lengths
-    if item_lengths is not None and lengths is not None:
-        item_lengths = np.concatenate((item_lengths, lengths))
-    index = _index_to_change(bundle).with_added(item_vectors)
+    added = _item_tensors(vectors, lengths)
+    before = _item_tensors(bundle.encoder.item_vectors, bundle.encoder.item_lengths)
+    item_tensors = {name: np.concatenate((each, added[name])) for name, each in before.items()}
+    index = _index_to_change(bundle).with_added(item_tensors[ITEM_EMBEDDING])
     histories = [probes.history(number) for number in range(len(probes.lengths))]
     _logger.info("%d items are added to %d", new.height, bundle.catalog.n_items)
-    content = _Content(frame, item_vectors, item_lengths, index, histories)
+    content = _Content(frame, item_tensors, index, histories)
     manifest = _write(bundle, out, content, added=new.height)
     warnings = outgrown(manifest)
     for each in warnings:
@@ -146,16 +143,20 @@ def remove_items(
     kept[_rows_to_remove(bundle, item_ids, listed)] = False
     if not kept.any():
         raise InputError(f"{base}: no item would be left")
-    item_vectors = bundle.encoder.item_vectors[kept]
-    item_lengths = bundle.encoder.item_lengths
-    item_lengths = None if item_lengths is None else item_lengths[kept]
-    index = _index_to_change(bundle).with_only(item_vectors, kept)
+    before = _item_tensors(bundle.encoder.item_vectors, bundle.encoder.item_lengths)
+    item_tensors = {name: each[kept] for name, each in before.items()}
+    index = _index_to_change(bundle).with_only(item_tensors[ITEM_EMBEDDING], kept)
     frame = bundle.catalog.to_frame().filter(pl.Series(kept))
     removed = int(np.count_nonzero(~kept))
     _logger.info("%d of %d items are removed", removed, bundle.catalog.n_items)
     histories = _histories_among(open_probes(base), kept)
-    content = _Content(frame, item_vectors, item_lengths, index, histories)
+    content = _Content(frame, item_tensors, index, histories)
     return Renewed(out, _write(bundle, out, content, removed=removed), [], [])
+
+
+def _item_tensors(vectors: Floats, lengths: Floats | None) -> dict[str, Floats]:
+    """Return what an encoder's file holds of each item, by name; a row for each item."""
+    return {ITEM_EMBEDDING: vectors, **({} if lengths is None else {ITEM_LENGTH: lengths})}
 
 
 def _rows_to_remove(bundle: Bundle, item_ids: Sequence[str], listed: Sequence[ListedId]) -> Rows:
@@ -205,13 +206,11 @@ def _write(
     base: Bundle, out: Path, content: _Content, *, added: int = 0, removed: int = 0
 ) -> Manifest:
     """Write the new bundle."""
-    items, item_vectors, item_lengths, item_index, histories = content
+    items, item_tensors, item_index, histories = content
+    item_vectors = item_tensors[ITEM_EMBEDDING]
     target = base.manifest.index.target_recall
     with new_folder(out) as folder:
-        changed = {"item_embedding": item_vectors}
-        if item_lengths is not None:
-            changed[ITEM_LENGTH] = item_lengths
-        _write_encoder(base.path / ENCODER_FILE, folder / ENCODER_FILE, changed)
+        _write_encoder(base.path / ENCODER_FILE, folder / ENCODER_FILE, item_tensors)
         index_path = folder / implementation_of(item_index.kind).file
         item_index.save(index_path)
         write_catalog(items, folder)

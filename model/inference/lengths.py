@@ -12,6 +12,7 @@ import numpy as np
 from model.arrays import Floats, Rows
 from model.tensor_files import Tensors
 
+ITEM_EMBEDDING = "item_embedding"
 ITEM_LENGTH = "item_length"
 _SUFFIX = "+popularity"
 
@@ -26,8 +27,8 @@ def with_lengths(
         settings: Of the same.
         lengths: Above 0. Shape (n_items,), float32.
     """
-    scored_by = tensors["item_embedding"] * lengths[:, np.newaxis]
-    tensors = {**tensors, "item_embedding": scored_by, ITEM_LENGTH: lengths}
+    scored_by = tensors[ITEM_EMBEDDING] * lengths[:, np.newaxis]
+    tensors = {**tensors, ITEM_EMBEDDING: scored_by, ITEM_LENGTH: lengths}
     return tensors, {**settings, "model": settings.get("model", "opal") + _SUFFIX}
 
 
@@ -62,7 +63,7 @@ def without_lengths(vectors: Floats, lengths: Floats | None, rows: Rows) -> Floa
 
 
 def _check(lengths: Floats, tensors: Tensors, settings: dict[str, Any]) -> None:
-    expected = tensors["item_embedding"].shape[:1]
+    expected = tensors[ITEM_EMBEDDING].shape[:1]
     if lengths.shape != expected or lengths.dtype != np.float32:
         raise ValueError(
             f"{ITEM_LENGTH} is {lengths.dtype} of shape {lengths.shape}, expected float32 of "
