@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from model.arrays import Floats, Rows
 from model.histories import PADDING, TrainingBatch, sorting_order
 from model.inference.encoder import UserEncoder
-from model.rivals.batch import PaddedHistories
+from model.padded import PaddedHistories
 from model.rivals.rival import MAIN, Rival
 
 N_ITEMS, DIM, K, MAX_LEN = 50, 12, 4, 10

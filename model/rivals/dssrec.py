@@ -15,10 +15,11 @@ from torch.nn import functional
 
 from model.config import TrainingConfig
 from model.device import mixed_precision
-from model.rivals.batch import PaddedHistories, RivalBatch, pad
+from model.padded import PaddedHistories, pad
+from model.rivals.batch import RivalBatch
 from model.rivals.rival import Rival
 from model.rivals.single_vector import newest
-from model.rivals.transformer import CausalTransformer
+from model.transformer import CausalTransformer
 
 N_BLOCKS = 2
 DROPOUT = 0.2

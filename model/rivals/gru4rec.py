@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from model.padded import PaddedHistories
 from model.ragged import all_states
-from model.rivals.batch import PaddedHistories
 from model.rivals.single_vector import SingleVectorRival
 
 

@@ -20,7 +20,8 @@ from model.arrays import Floats
 from model.config import TrainingConfig
 from model.cooccurrence import cluster_directions
 from model.losses import orthogonality_loss
-from model.rivals.batch import PaddedHistories, RivalBatch
+from model.padded import PaddedHistories
+from model.rivals.batch import RivalBatch
 from model.rivals.rival import Rival
 
 _ATTENTION_START = 3.0

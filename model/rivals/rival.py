@@ -16,7 +16,8 @@ from model.encoder import Exported, Stage, TrainableEncoder
 from model.histories import PADDING, TrainingBatch
 from model.losses import future_item_loss, score_items, score_own_items
 from model.next_item import Candidates, next_item_loss
-from model.rivals.batch import PaddedHistories, RivalBatch, read_batch
+from model.padded import PaddedHistories
+from model.rivals.batch import RivalBatch, read_batch
 
 MAIN: Stage = "main"
 """The only stage of a model that is trained in one go."""

@@ -7,9 +7,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from model.config import TrainingConfig
-from model.rivals.batch import PaddedHistories, RivalBatch
+from model.padded import PaddedHistories
+from model.rivals.batch import RivalBatch
 from model.rivals.single_vector import SingleVectorRival
-from model.rivals.transformer import CausalTransformer
+from model.transformer import CausalTransformer
 
 N_BLOCKS = 2
 """b of the paper (section IV.D)."""

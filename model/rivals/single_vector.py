@@ -13,7 +13,8 @@ from torch import Tensor
 
 from model.config import TrainingConfig
 from model.device import mixed_precision
-from model.rivals.batch import PaddedHistories, RivalBatch
+from model.padded import PaddedHistories
+from model.rivals.batch import RivalBatch
 from model.rivals.rival import Rival
 
 

@@ -2,7 +2,8 @@
 
 import torch
 
-from model.rivals.batch import pad, read_batch
+from model.padded import pad
+from model.rivals.batch import read_batch
 from model.rivals.gru4rec import Gru4Rec
 from tests.rivals import batch_of, new_rival
 

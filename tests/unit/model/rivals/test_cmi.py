@@ -8,9 +8,10 @@ from torch.nn import functional
 
 from model.config import TrainingConfig
 from model.dataset import Dataset
+from model.padded import PaddedHistories
 from model.recipe import new_encoder, new_sampler
 from model.rivals import cmi as module
-from model.rivals.batch import PaddedHistories, read_batch
+from model.rivals.batch import read_batch
 from model.rivals.cmi import LONGEST_UNSPLIT, Cmi, contrast_loss, two_halves
 from model.rivals.rival import MAIN
 from tests.planted import chance_of, normalised_mutual_information

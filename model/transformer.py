@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.rivals.batch import PaddedHistories
+from model.padded import PaddedHistories
 
 GROUPS = 8
 """Of histories by length, in attention."""

@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from model.rivals.batch import PaddedHistories
-from model.rivals.transformer import CausalBlock, CausalTransformer
+from model.padded import PaddedHistories
+from model.transformer import CausalBlock, CausalTransformer
 from tests.rivals import history_of
 
 DIM, MAX_LEN = 8, 6

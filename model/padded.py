@@ -1,0 +1,38 @@
+"""Histories of different lengths in one array, for what runs over whole sequences."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class PaddedHistories(NamedTuple):
+    """Histories laid into one array, the oldest interaction first, padding on the right.
+
+    Attributes:
+        vectors: e of each interaction, 0 where there is none. Shape (batch, length, d), float32.
+        is_item: Where there is an interaction. Shape (batch, length), bool.
+        ages: 0 for the newest interaction of a user, then 1, 2, …; 0 where there is none. In
+            training, interactions that were dropped count. Shape (batch, length), int64.
+    """
+
+    vectors: Tensor
+    is_item: Tensor
+    ages: Tensor
+
+
+def pad(vectors: Tensor, rows: Tensor, lengths: Tensor, ages: Tensor) -> PaddedHistories:
+    """Lay ragged histories into one array.
+
+    Args:
+        vectors: Of distinct items. Shape (U, d), float32.
+        rows: Of ``vectors``, user after user, oldest first. Shape (n,), int64.
+        lengths: Of each user. Shape (batch,), int64.
+        ages: Shape (n,), int64.
+    """
+    longest = int(lengths.max()) if len(lengths) else 0
+    is_item = torch.arange(longest, device=lengths.device) < lengths.unsqueeze(1)
+    padded = vectors.new_zeros((*is_item.shape, vectors.shape[1]))
+    padded = padded.masked_scatter(is_item.unsqueeze(2), vectors.index_select(0, rows))
+    padded_ages = ages.new_zeros(is_item.shape).masked_scatter(is_item, ages)
+    return PaddedHistories(padded, is_item, padded_ages)
