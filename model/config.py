@@ -29,6 +29,8 @@ OPAL_ONLY = frozenset(
         "learn_evolution",
         "general",
         "general_len",
+        "attention",
+        "fine_tuning_rate",
         "loss_weights",
     }
 )
@@ -155,7 +157,7 @@ class TrainingConfig:
     general: float = option(
         0.3,
         "length, beside that of an interest, of the general interest that every interest also "
-        "holds: what a GRU makes of the history; learned from this start; 0: none",
+        "holds: what is made of the history in order; learned from this start; 0: none",
         float,
         least=0.0,
     )
@@ -166,6 +168,9 @@ class TrainingConfig:
         int,
         least=1,
     )
+    attention: bool = option(
+        True, "the general interest is made by self-attention too, not by the GRU alone", switch
+    )
     next_item: float = option(
         1.0,
         "weight of predicting the next item after each interaction of a history too, by what has a "
@@ -174,6 +179,9 @@ class TrainingConfig:
         least=0.0,
     )
     learning_rate: float = option(1e-3, "of Adam", float, above=0.0)
+    fine_tuning_rate: float = option(
+        0.2, "step size of the hard stage, as a share of --learning-rate", float, above=0.0
+    )
     weight_decay: float = option(0.0, "of Adam, added to the gradient", float, least=0.0)
     averaging: float = option(
         0.998,
@@ -257,7 +265,7 @@ class TrainingConfig:
         if self.model != OPAL:
             values = {name: value for name, value in values.items() if name not in OPAL_ONLY}
         elif not self.general:
-            del values["general_len"]
+            del values["general_len"], values["attention"]
         if not self._learns_next_items():
             del values["next_item"]
         return values

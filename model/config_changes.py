@@ -6,7 +6,14 @@ from model.model_names import OPAL
 from model.options import option_name, option_text
 
 # What those of an earlier version, which do not say it, were trained with.
-_BEFORE = {"model": OPAL, "unit_vectors": True, "general": 0.0, "popularity": 0.0}
+_BEFORE = {
+    "model": OPAL,
+    "unit_vectors": True,
+    "general": 0.0,
+    "attention": False,
+    "fine_tuning_rate": 1.0,
+    "popularity": 0.0,
+}
 _NEXT_ITEM_BEFORE = {"gru4rec": 1.0, "sasrec": 1.0}  # of the others 0
 _GENERAL_LEN_BEFORE = 20
 

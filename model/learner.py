@@ -83,7 +83,7 @@ class Learner:
     def _restart(self) -> None:
         """Begin a stage with the weights as they are."""
         self._learned = [value for value in self.encoder.parameters() if value.requires_grad]
-        self._optimizers = new_optimizers(self.encoder, self._config)
+        self._optimizers = new_optimizers(self.encoder, self._config, self.stage)
         self._average = MovingAverage(self.encoder, self._config.averaging)
         self.step = 0
         self.counted = 0

@@ -70,6 +70,7 @@ class OpalEncoder(TrainableEncoder):
         learn_evolution: Learn γ.
         general: λ to start from; 0: no general interest.
         general_len: Interactions that the general interest reads at most; None: all.
+        attention: Of how many ages self-attention of the general interest knows; None: it has none.
         sparse_gradients: The item table gets gradients of the rows in use alone.
     """
 
@@ -90,6 +91,7 @@ class OpalEncoder(TrainableEncoder):
         learn_evolution: bool = False,
         general: float = 0.0,
         general_len: int | None = None,
+        attention: int | None = None,
         sparse_gradients: bool = False,
     ) -> None:
         super().__init__(
@@ -117,7 +119,9 @@ class OpalEncoder(TrainableEncoder):
         )
         self.general = None
         if general:
-            self.general = GeneralInterest(dim=dim, weight=general, length=general_len)
+            self.general = GeneralInterest(
+                dim=dim, weight=general, length=general_len, positions=attention
+            )
         self.draws_at_random = self.general is not None
 
     @classmethod
@@ -127,7 +131,7 @@ class OpalEncoder(TrainableEncoder):
         *,
         n_items: int,
         n_interests: int,
-        max_len: int,  # noqa: ARG003
+        max_len: int,
         sparse_gradients: bool,
     ) -> Self:
         """See ``TrainableEncoder.from_config``."""
@@ -144,6 +148,7 @@ class OpalEncoder(TrainableEncoder):
             learn_evolution=config.learn_evolution,
             general=config.general,
             general_len=config.general_len,
+            attention=max_len if config.attention else None,
             sparse_gradients=sparse_gradients,
         )
 
@@ -176,12 +181,14 @@ class OpalEncoder(TrainableEncoder):
 
     def interests(self, histories: Tensor, stage: Stage) -> Tensor:
         """See ``TrainableEncoder.interests``; here padding may be anywhere."""
+        self.eval()
         return self.forward(histories, stage).interests
 
     def losses(
         self, batch: TrainingBatch, stage: Stage, config: TrainingConfig
     ) -> dict[str, Tensor]:
         """See ``TrainableEncoder.losses``: that of future items, and what guides interests."""
+        self.train()
         device = self.item_table.device
 
         def tensor(array: Rows | Floats) -> Tensor:
@@ -241,11 +248,9 @@ class OpalEncoder(TrainableEncoder):
             "evolution": self.evolution.item(),
         }
         if self.general is not None:
-            head = self.general.head.state_dict()
-            tensors |= {f"general.{name}": value for name, value in head.items()}
-            # Programs that know no general interest refuse this name instead of leaving it out.
-            general = {"general": self.general.weight.item(), "general_len": self.general.length}
-            settings |= {"model": "opal-general", **general}
+            named, general = self.general.exported()
+            tensors |= named
+            settings |= general
         return Exported({name: each.cpu().numpy() for name, each in tensors.items()}, settings)
 
     def forward(self, histories: Tensor, stage: Stage) -> EncodedHistories:

@@ -7,7 +7,7 @@ from model.arrays import Rows
 from model.config import TrainingConfig
 from model.cooccurrence import pmi_vectors
 from model.dataset import Dataset
-from model.encoder import TrainableEncoder
+from model.encoder import Stage, TrainableEncoder
 from model.errors import InputError
 from model.histories import BatchSampler
 from model.models import encoder_class
@@ -91,21 +91,24 @@ def new_sampler(
 
 
 def new_optimizers(
-    encoder: TrainableEncoder, config: TrainingConfig
+    encoder: TrainableEncoder, config: TrainingConfig, stage: Stage
 ) -> list[torch.optim.Optimizer]:
-    """Make the optimisers, which together move all that is learned.
+    """Make the optimisers of a stage, which together move all that is learned.
+
+    A stage after the first fine-tunes, by smaller steps: what it begins from is the best already.
 
     Adam for all; of an item table with sparse gradients Adam's row-wise kin, which moves the
     moments of the rows in use alone, and knows no weight decay.
     """
+    step_size = config.learning_rate
+    if stage != encoder.stages[0]:
+        step_size *= config.fine_tuning_rate
     learned = [value for value in encoder.parameters() if value.requires_grad]
     optimizers: list[torch.optim.Optimizer] = []
     if encoder.sparse_gradients:
         learned = [value for value in learned if value is not encoder.item_table]
-        optimizers.append(torch.optim.SparseAdam([encoder.item_table], lr=config.learning_rate))
-    adam = torch.optim.Adam(
-        learned, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
-    )
+        optimizers.append(torch.optim.SparseAdam([encoder.item_table], lr=step_size))
+    adam = torch.optim.Adam(learned, lr=step_size, weight_decay=config.weight_decay, fused=True)
     return [*optimizers, adam]
 
 

@@ -223,11 +223,13 @@ def write_encoder(
         path: The file.
         tensors: Of OPAL ``item_embedding``, ``hyper_category``; for the hard stage and the general
             interest ``gru.weight_ih``, ``gru.weight_hh``; for the one ``head.weight``,
-            ``head.bias``, for the other ``general.weight``, ``general.bias``.
+            ``head.bias``, for the other ``general.weight``, ``general.bias`` and, where it
+            attends, those of ``model.inference.transformer``.
         config: Of OPAL ``stage``, ``temperature``, ``max_len``; where they are not the paper's (0,
             0, ½), ``recency``, ``sharing`` and ``evolution`` too; where there is a general
             interest, ``general``, ``general_len`` (null or left out: ``max_len``), and
-            "opal-general" as ``model``. ``model.inference.lengths`` may change both.
+            as ``model`` "opal-general" or "opal-attention". ``model.inference.lengths`` may
+            change both.
     """
     # safetensors writes memory as it lies: a transposed array would come back as another one.
     as_rows = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}

@@ -13,10 +13,11 @@ from model.tensor_files import DAMAGE, map_tensors
 ENCODER_FILE = "encoder.safetensors"
 
 # Each has load(tensors, settings); a file that names no model holds OPAL without a general
-# interest, as all once did.
+# interest, as all once did. Programs that do not know one of OPAL's names refuse it.
 _MODULES = {
     "opal": "model.inference.opal",
     "opal-general": "model.inference.opal",
+    "opal-attention": "model.inference.opal",
     "octopus": "model.inference.octopus",
     "mind": "model.inference.mind",
     "comirec-dr": "model.inference.comirec_dr",

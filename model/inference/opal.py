@@ -5,32 +5,19 @@ history alone. A result is therefore the same to the last bit whatever else is i
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from model.arrays import Floats, Rows
 from model.evolution import EvolutionNetwork, Head, SubSequences
-from model.inference.arithmetic import normalise, normalise_or, softmax
+from model.inference.arithmetic import normalise_or, softmax
 from model.inference.encoder import Interests
+from model.inference.general import General, read_general
 from model.inference.lengths import ITEM_LENGTH, without_lengths
 from model.inference.opal_checks import check_settings, check_shapes
 from model.inference.parts import Parts
 from model.tensor_files import Tensors
-
-
-class General(NamedTuple):
-    """What makes the general interest, which every interest also holds; ``model.general_interest``.
-
-    Attributes:
-        head: Of the network's last state over these interactions.
-        weight: λ, its length beside that of an interest.
-        length: Interactions that it is made of at most, the newest ones.
-    """
-
-    head: Head
-    weight: float
-    length: int
 
 
 class OpalInferenceEncoder:
@@ -159,8 +146,11 @@ class OpalInferenceEncoder:
         counts = np.bincount(interest, minlength=len(histories) * self.n_interests)
         counts = counts.reshape(len(histories), -1)
         if self._network is not None:
-            states = self._last_states(self._network, embeddings, users, interest, counts)
-            interests = self._mixed(interests, *states, counts)
+            evolved, last = self._last_states(self._network, embeddings, users, interest, counts)
+            general = None
+            if self._general is not None and last is not None:
+                general = self._general.vectors(last, embeddings, users)
+            interests = self._mixed(interests, evolved, general, counts)
         weights = users.sums(assignment) / np.maximum(users.lengths, 1)[:, np.newaxis]
         return [
             Interests(*each)
@@ -226,14 +216,14 @@ class OpalInferenceEncoder:
     ) -> Floats:
         """z_j = norm((1 − γ) s_j + γ h_j), with h_j = norm(ReLU(head)); or norm(s_j) in stage 1.
 
-        With a general interest g, λ g is added, over 1 − γ. Without interactions, or where the
+        With a general interest, λ g is added, over 1 − γ. Without interactions, or where the
         ReLU leaves nothing, h_j = c_j; but h_j = s_j where interests share the history (ε > 0):
         such a one says what the whole history says.
 
         Args:
             interests: s. Shape (n_users, k, d), float32.
             evolved: Last states of their sub-sequences, in stage 2. Shape (n_users, k, d), float32.
-            general: Of whole histories. Shape (n_users, 1, d), float32.
+            general: λ g. Shape (n_users, 1, d), float32.
             counts: Shape (n_users, k), int64.
 
         Returns:
@@ -248,10 +238,8 @@ class OpalInferenceEncoder:
             evolved = normalise_or(evolved, fallback)
             share = 1 - self._evolution
             mixed = share * interests + self._evolution * evolved
-        if self._general is not None and general is not None:
-            general = self._general.head(general)
-            general[counts.sum(1) == 0] = 0
-            mixed = mixed + share * self._general.weight * normalise(general)
+        if general is not None:
+            mixed = mixed + share * general
         return normalise_or(mixed, self._hyper_categories)
 
 
@@ -269,28 +257,24 @@ def load(tensors: Tensors, settings: dict[str, Any]) -> OpalInferenceEncoder:
     check_settings(settings)
     is_hard, weight = settings["stage"] == "hard", settings.get("general", 0.0)
     check_shapes(tensors, is_hard=is_hard, has_general=weight > 0)
-    network, general = None, None
+    network = None
     if is_hard or weight:
         network = EvolutionNetwork(
             weight_ih=tensors["gru.weight_ih"], weight_hh=tensors["gru.weight_hh"]
         )
-    if weight:
-        length = min(settings.get("general_len") or settings["max_len"], settings["max_len"])
-        general = General(_head(tensors, "general"), weight, length)
+    head = None
+    if is_hard:
+        head = Head(weight=tensors["head.weight"], bias=tensors["head.bias"])
     return OpalInferenceEncoder(
         item_vectors=tensors["item_embedding"],
         hyper_categories=tensors["hyper_category"],
         temperature=settings["temperature"],
         max_len=settings["max_len"],
         network=network,
-        head=_head(tensors, "head") if is_hard else None,
-        general=general,
+        head=head,
+        general=read_general(tensors, settings, tensors["hyper_category"].shape[1]),
         item_lengths=tensors.get(ITEM_LENGTH),
         **{
             name: settings[name] for name in ("recency", "sharing", "evolution") if name in settings
         },
     )
-
-
-def _head(tensors: Tensors, name: str) -> Head:
-    return Head(weight=tensors[f"{name}.weight"], bias=tensors[f"{name}.bias"])

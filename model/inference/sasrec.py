@@ -24,8 +24,8 @@ class SasRecInferenceEncoder(RivalInferenceEncoder):
 
     def encode_vectors(self, vectors: Floats) -> Encoded:
         """See ``RivalInferenceEncoder.encode_vectors``."""
-        states = self._transformer.states(vectors)
-        return Encoded(states[-1:], np.ones((len(vectors), 1), dtype=np.float32))
+        newest = self._transformer.newest_state(vectors)
+        return Encoded(newest, np.ones((len(vectors), 1), dtype=np.float32))
 
 
 def load(tensors: Tensors, settings: dict[str, Any]) -> SasRecInferenceEncoder:

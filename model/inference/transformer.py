@@ -1,4 +1,4 @@
-"""Blocks of causal self-attention over one history, in NumPy; see ``model.rivals.transformer``."""
+"""Blocks of causal self-attention over one history, in NumPy; see ``model.transformer``."""
 
 from typing import NamedTuple, Self
 
@@ -60,14 +60,26 @@ class _Block(NamedTuple):
     network_out: Floats
     bias_out: Floats
 
-    def run(self, states: Floats) -> Floats:
-        """Add attention(norm(x)) to x, then network(norm(x)); shape (length, d) kept."""
+    def run(self, states: Floats, *, newest_only: bool = False) -> Floats:
+        """Add attention(norm(x)) to x, then network(norm(x)).
+
+        Args:
+            states: Shape (length, d), float32.
+            newest_only: Of the last interaction alone, which costs a fraction.
+
+        Returns:
+            Shape (length, d) or (1, d), float32.
+        """
         length, dim = states.shape
-        projected = self.attention_norm(states) @ self.query_key_value
-        query, key, value = np.split(projected, 3, axis=1)
-        logits = query @ key.T * np.float32(dim**-0.5)
-        is_later = np.arange(length) > np.arange(length)[:, np.newaxis]
-        logits[is_later] = -np.inf
+        normed = self.attention_norm(states)
+        if newest_only:
+            states, query = states[-1:], normed[-1:] @ self.query_key_value[:, :dim]
+            key, value = np.split(normed @ self.query_key_value[:, dim:], 2, axis=1)
+            logits = query @ key.T * np.float32(dim**-0.5)
+        else:
+            query, key, value = np.split(normed @ self.query_key_value, 3, axis=1)
+            logits = query @ key.T * np.float32(dim**-0.5)
+            logits[np.arange(length) > np.arange(length)[:, np.newaxis]] = -np.inf
         states = states + softmax(logits, axis=1) @ value
         hidden = np.maximum(self.network_norm(states) @ self.network_in + self.bias_in, 0)
         result: Floats = states + (hidden @ self.network_out + self.bias_out)
@@ -98,11 +110,22 @@ class Transformer:
         Returns:
             Shape (length, d), float32.
         """
-        scale = np.float32(vectors.shape[1] ** 0.5)
-        states: Floats = vectors * scale + self._positions[-len(vectors) :]
+        states = self._begin(vectors)
         for block in self._blocks:
             states = block.run(states)
         return self._norm(states)
+
+    def newest_state(self, vectors: Floats) -> Floats:
+        """Return the state at the newest interaction alone; see ``states``. Shape (1, d)."""
+        states = self._begin(vectors)
+        for block in self._blocks[:-1]:
+            states = block.run(states)
+        return self._norm(self._blocks[-1].run(states, newest_only=True))
+
+    def _begin(self, vectors: Floats) -> Floats:
+        scale = np.float32(vectors.shape[1] ** 0.5)
+        states: Floats = vectors * scale + self._positions[-len(vectors) :]
+        return states
 
 
 def read_transformer(tensors: Tensors, dim: int, max_len: int) -> Transformer:

@@ -204,9 +204,10 @@ def test_a_batch_is_shared_out_evenly_or_not_at_all(dataset: Dataset) -> None:
 
 
 @pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("stage", ["soft", "hard"])
 @every_recipe
 def test_the_optimisers_move_all_that_is_learned_and_nothing_else(
-    dataset: Dataset, name: Recipe, sparse: bool, monkeypatch: pytest.MonkeyPatch
+    dataset: Dataset, name: Recipe, stage: str, sparse: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recipe, "DENSE_ITEMS", 0 if sparse else dataset.n_items)
     config = config_of(name)
@@ -214,13 +215,16 @@ def test_the_optimisers_move_all_that_is_learned_and_nothing_else(
     before = {n: value.clone() for n, value in encoder.named_parameters()}
     batch = new_sampler(dataset, config, dataset.train_end).draw(np.random.default_rng(0))
     total_loss(encoder.losses(batch, "hard", config)).backward()  # type: ignore[no-untyped-call]
-    optimizers = new_optimizers(encoder, config)
+    optimizers = new_optimizers(encoder, config, stage)
     for optimizer in optimizers:
         optimizer.step()
 
+    share = 0.2 if (name, stage) == ("default", "hard") else 1.0
     assert encoder.sparse_gradients == sparse
     assert optimizers[-1].param_groups[0]["weight_decay"] == config.weight_decay
-    assert all(each.param_groups[0]["lr"] == config.learning_rate for each in optimizers)
+    assert [each.param_groups[0]["lr"] for each in optimizers] == pytest.approx(
+        [config.learning_rate * share] * len(optimizers)
+    ), "the hard stage fine-tunes"
     assert [type(each).__name__ for each in optimizers] == ["SparseAdam"] * sparse + ["Adam"]
     for n, value in encoder.named_parameters():
         assert torch.equal(value, before[n]) != value.requires_grad, n
@@ -232,7 +236,7 @@ def test_rows_without_gradient_rest_where_the_catalog_is_large(
     monkeypatch.setattr(recipe, "DENSE_ITEMS", 0)
     config = config_of("default", batch_size=2, n_negatives=3)
     encoder = new_encoder(dataset, config, dataset.train_end)
-    optimizers = new_optimizers(encoder, config)
+    optimizers = new_optimizers(encoder, config, "soft")
     sampler, random = new_sampler(dataset, config, dataset.train_end), np.random.default_rng(0)
     for _ in range(3):
         before = encoder.item_table.detach().clone()

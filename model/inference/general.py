@@ -1,0 +1,72 @@
+"""The general interest of OPAL in NumPy; see ``model.general_interest``."""
+
+from typing import Any, NamedTuple
+
+from model.arrays import Floats
+from model.evolution import Head
+from model.inference.arithmetic import normalise
+from model.inference.parts import Parts
+from model.inference.transformer import Transformer, read_transformer
+from model.tensor_files import Tensors
+
+ATTENDS = "opal-attention"
+"""What the file says as ``model`` where self-attention reads too, but for a suffix of lengths."""
+
+
+class General(NamedTuple):
+    """What makes the general interest g, which every interest also holds.
+
+    Attributes:
+        head: Of the evolution network's last state over the interactions that are read.
+        weight: λ, its length beside that of an interest.
+        length: Interactions that are read at most, the newest ones.
+        attention: What reads them too; None: nothing.
+    """
+
+    head: Head
+    weight: float
+    length: int
+    attention: Transformer | None = None
+
+    def vectors(self, states: Floats, embeddings: Floats, users: Parts) -> Floats:
+        """Return λ g of each user; 0 where there is no history.
+
+        Args:
+            states: The network's last ones. Shape (n_users, 1, d), float32.
+            embeddings: e_t of all users, user after user. Shape (n, d), float32.
+            users: Whose they are.
+
+        Returns:
+            Shape (n_users, 1, d), float32.
+        """
+        vectors = self.head(states)
+        vectors[users.lengths == 0] = 0
+        vectors = normalise(vectors)
+        if self.attention is not None:
+            for user, part in enumerate(users.slices):
+                read = embeddings[part][-self.length :]
+                if len(read):
+                    vectors[user] += normalise(self.attention.newest_state(read))
+            vectors = normalise(vectors)
+        result: Floats = self.weight * vectors
+        return result
+
+
+def read_general(tensors: Tensors, settings: dict[str, Any], dim: int) -> General | None:
+    """Make it of what OPAL's file holds, which was looked at; None where there is none.
+
+    Raises:
+        ValueError: A tensor of self-attention is missing or does not fit; the message names it.
+    """
+    attends = str(settings.get("model")).startswith(ATTENDS)
+    if attends != any(name.startswith("transformer.") for name in tensors):
+        raise ValueError(
+            f"model is {settings.get('model')}, but tensors of a transformer are "
+            f"{'missing' if attends else 'there'}"
+        )
+    if not (weight := settings.get("general", 0.0)):
+        return None
+    length = min(settings.get("general_len") or settings["max_len"], settings["max_len"])
+    attention = read_transformer(tensors, dim, length) if attends else None
+    head = Head(weight=tensors["general.weight"], bias=tensors["general.bias"])
+    return General(head, weight, length, attention)
