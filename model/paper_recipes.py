@@ -26,7 +26,6 @@ _OPAL: dict[str, Any] = {
     "evolution": 0.5,
     "learn_evolution": False,
     "general": 0.0,
-    "attention": False,
     "fine_tuning_rate": 1.0,
     "weight_decay": 1e-4,
     "averaging": 0.0,

@@ -156,10 +156,12 @@ def write_random_encoder(
 ) -> None:
     """Write ``encoder.safetensors`` into a run folder.
 
-    ``terms`` are those that ``model.run.write_encoder`` takes besides the paper's.
+    ``terms`` are those that ``model.run.write_encoder`` takes besides the paper's, and
+    ``attention``: of how many ages the general interest's knows.
     """
     dim = vectors.shape[1]
     tensors = {"item_embedding": vectors, "hyper_category": hyper_categories}
+    config = {"stage": stage, "temperature": 0.1, "max_len": max_len, **terms}
     shapes: dict[str, tuple[int, ...]] = {}
     if stage == "hard" or "general" in terms:
         shapes |= {"gru.weight_ih": (3 * dim, dim), "gru.weight_hh": (3 * dim, dim)}
@@ -167,8 +169,28 @@ def write_random_encoder(
         shapes |= {f"{head}.weight": (dim, dim), f"{head}.bias": (dim,)}
     for name, shape in shapes.items():
         tensors[name] = (rng.normal(size=shape) / np.sqrt(dim)).astype(np.float32)
-    config = {"stage": stage, "temperature": 0.1, "max_len": max_len, **terms}
+    if positions := config.pop("attention", None):
+        tensors |= random_transformer(dim, int(positions), n_blocks=1, rng=rng)
+        config["model"] = "opal-attention"
     write_encoder(run / "encoder.safetensors", tensors, config)
+
+
+def random_transformer(
+    dim: int, positions: int, *, n_blocks: int, rng: np.random.Generator
+) -> dict[str, Floats]:
+    """Return what ``model.inference.transformer`` reads, with random weights."""
+    shapes: dict[str, tuple[int, ...]] = {"positions": (positions, dim), "norm.weight": (dim,)}
+    shapes["norm.bias"] = (dim,)
+    for block in (f"blocks.{number}" for number in range(n_blocks)):
+        shapes[f"{block}.query_key_value.weight"] = (3 * dim, dim)
+        for layer in ("network_in", "network_out"):
+            shapes |= {f"{block}.{layer}.weight": (dim, dim), f"{block}.{layer}.bias": (dim,)}
+        for norm in ("attention_norm", "network_norm"):
+            shapes |= {f"{block}.{norm}.weight": (dim,), f"{block}.{norm}.bias": (dim,)}
+    return {
+        f"transformer.{name}": (rng.normal(size=shape) / np.sqrt(dim)).astype(np.float32)
+        for name, shape in shapes.items()
+    }
 
 
 def build_small_bundle(folder: Path, *, name: str = "bundle", **run_options: Any) -> Path:

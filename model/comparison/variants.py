@@ -69,7 +69,7 @@ _OF_DEFAULT = (
     ),
     _lever("full-rate", "hard stage at the full step size", "fine_tuning_rate"),
     _lever("no-general", "no general interest", "general"),
-    _lever("no-attention", "general interest by the GRU alone", "attention"),
+    Variant("no-attention", "general interest by the GRU alone", {"attention": False}),
     Variant("no-next-item", "general interest learns by future items alone", {"next_item": 0.0}),
     _lever("no-popularity", "popularity does not count in scores", "popularity"),
     Variant("no-averaging", "weights not averaged", {"averaging": 0.0}),

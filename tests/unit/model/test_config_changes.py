@@ -20,12 +20,14 @@ def test_what_differs_from_an_earlier_config_is_named_by_option() -> None:
 def test_what_an_earlier_version_does_not_say_is_that_of_opal() -> None:
     config = TrainingConfig(general=0.0, next_item=0.0)
     before = config.to_dict()
-    del before["model"], before["unit_vectors"], before["general"]
+    del before["model"], before["unit_vectors"], before["general"], before["fine_tuning_rate"]
 
-    assert config.differences(before) == ""
+    assert replace(config, fine_tuning_rate=1.0).differences(before) == ""
     assert TrainingConfig().differences(before) == (
-        "--general is 0.3, was 0.0; --next-item is 1.0, was 0.0"
+        "--general is 0.3, was 0.0; --attention is on, was off; --next-item is 1.0, was 0.0; "
+        "--fine-tuning-rate is 0.2, was 1.0"
     )
+    config = replace(config, fine_tuning_rate=1.0)
     assert config.differences({**before, "model": []}) == "--model is opal, was []"
     assert TrainingConfig(model="mind").differences(before) == "--model is mind, was opal"
 

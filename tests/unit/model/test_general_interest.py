@@ -1,4 +1,4 @@
-"""The general interest against torch's GRU over each history alone."""
+"""The general interest against torch's GRU, and attention, over each history alone."""
 
 import pytest
 import torch
@@ -7,6 +7,7 @@ from torch.nn import functional
 
 from model.general_interest import GeneralInterest
 from model.ragged import RaggedRows
+from tests.rivals import history_of
 
 DIM, N_ITEMS = 6, 30
 LENGTHS = [3, 0, 20, 29, 1]
@@ -54,6 +55,63 @@ def test_it_is_what_the_gru_makes_of_all_or_of_the_newest(
         expected = functional.normalize(general.head(after_each), dim=1)
         torch.testing.assert_close(states[user], expected)
         torch.testing.assert_close(found[user], 0.4 * expected[-1])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("most", "read_of_each"), [(None, LENGTHS), (20, [3, 0, 20, 20, 1])])
+def test_attention_reads_the_same_beside_the_gru(
+    gru: torch.nn.GRU, most: int | None, read_of_each: list[int]
+) -> None:
+    torch.manual_seed(1)
+    general = GeneralInterest(dim=DIM, weight=0.4, length=most, positions=30).eval()
+    assert general.attention is not None
+    histories, ages = ragged(LENGTHS)
+    vectors = torch.randn(N_ITEMS, DIM)
+
+    read = general.read(gru, vectors, histories, ages)
+    found = general(read)
+
+    assert read.lengths.tolist() == read_of_each
+    states = torch.split(read.states, read.lengths.tolist())
+    for user, rows in enumerate(torch.split(histories.rows, LENGTHS)):
+        if not len(rows):
+            assert not found[user].any()
+            continue
+        alone = vectors[rows if most is None else rows[-most:]]
+        by_gru = functional.normalize(general.head(gru(alone)[0]), dim=1)
+        attended = functional.normalize(general.attention(history_of(alone)), dim=1)
+        expected = functional.normalize(by_gru + attended, dim=1)
+        torch.testing.assert_close(states[user], expected)
+        torch.testing.assert_close(found[user], 0.4 * expected[-1])
+
+
+@torch.no_grad()
+def test_attention_knows_how_many_interactions_were_dropped_in_between(gru: torch.nn.GRU) -> None:
+    torch.manual_seed(1)
+    general = GeneralInterest(dim=DIM, weight=0.4, positions=30).eval()
+    histories, ages = ragged([5])
+    vectors = torch.randn(N_ITEMS, DIM)
+
+    together = general(general.read(gru, vectors, histories, ages))
+    apart = general(general.read(gru, vectors, histories, ages * 2))
+
+    assert not torch.allclose(together, apart, atol=1e-3)
+
+
+@torch.no_grad()
+def test_a_part_of_what_attention_makes_is_dropped_in_training_alone(gru: torch.nn.GRU) -> None:
+    general = GeneralInterest(dim=DIM, weight=0.4, positions=30)
+    histories, ages = ragged([5])
+    vectors = torch.randn(N_ITEMS, DIM)
+
+    def twice() -> tuple[Tensor, Tensor]:
+        first, second = (general.read(gru, vectors, histories, ages).states for _ in range(2))
+        return first, second
+
+    in_training, served = twice(), (general.eval(), *twice())[1:]
+
+    assert not torch.equal(*in_training)
+    assert torch.equal(*served)
 
 
 def test_without_any_interaction_there_is_none(gru: torch.nn.GRU, general: GeneralInterest) -> None:

@@ -35,7 +35,16 @@ TERMS: dict[str, dict[str, float]] = {
     "evolution alone": {"evolution": 1.0},
     "a general interest": {"general": 0.6},
     "a general interest of the newest": {"general": 0.6, "general_len": 7},
-    "all": {"recency": 0.5, "sharing": 0.1, "evolution": 0.3, "general": 2.0, "general_len": 12},
+    "all but attention": {
+        "recency": 0.5,
+        "sharing": 0.1,
+        "evolution": 0.3,
+        "general": 2.0,
+        "general_len": 12,
+    },
+    "attention": {"general": 0.6, "attention": MAX_LEN},
+    "attention to the newest": {"general": 0.6, "general_len": 7, "attention": 7},
+    "all": {"recency": 0.5, "sharing": 0.1, "evolution": 0.3, "general": 2.0, "attention": 40},
 }
 
 PAPER_HARD: dict[str, Any] = {"stage": "hard", "temperature": 0.1, "max_len": MAX_LEN}
@@ -57,7 +66,9 @@ def stage(request: pytest.FixtureRequest) -> Stage:
 def pair(stage: Stage, tmp_path: Path) -> Pair:
     """An encoder in torch, and what ``load_encoder`` makes of its export."""
     torch.manual_seed(1)
-    encoder = OpalEncoder(n_items=N_ITEMS, n_interests=4, dim=8, temperature=0.1, general=0.4)
+    encoder = OpalEncoder(
+        n_items=N_ITEMS, n_interests=4, dim=8, temperature=0.1, general=0.4, attention=MAX_LEN
+    )
     export_encoder(encoder, tmp_path / "encoder.safetensors", stage, AS_TRAINED, EQUALLY_POPULAR)
     return encoder, load_opal(tmp_path / "encoder.safetensors")
 
@@ -68,7 +79,7 @@ def rows(length: int, seed: int = 0) -> np.ndarray:
 
 def in_torch(encoder: OpalEncoder, history: np.ndarray, stage: Stage) -> np.ndarray:
     with torch.no_grad():
-        interests = encoder(torch.from_numpy(history[None, -MAX_LEN:]), stage).interests
+        interests = encoder.interests(torch.from_numpy(history[None, -MAX_LEN:]), stage)
     result: np.ndarray = interests[0].numpy()
     return result
 
@@ -91,7 +102,8 @@ def slow_interests(
     """The equations one interaction at a time, in double precision.
 
     s_j = norm(Σ_t (ε + (1 − ε) a_tj) (1 + age_t)^(−ρ) e_t);  z_j = norm((1 − γ) s_j + γ h_j);
-    with a general interest g, z_j = norm(s_j + γ / (1 − γ) h_j + λ g).
+    with a general interest g, z_j = norm(s_j + γ / (1 − γ) h_j + λ g), with g = norm(W h + b), or
+    norm(norm(W h + b) + norm(x)) with attention.
     """
     recency, sharing = terms.get("recency", 0.0), terms.get("sharing", 0.0)
     evolution = terms.get("evolution", 0.5)
@@ -101,10 +113,13 @@ def slow_interests(
     g = np.zeros(c.shape[1])
     if terms.get("general") and len(history):
         state = np.zeros(c.shape[1])
-        for row in history[-int(terms.get("general_len", MAX_LEN)) :]:
-            state = slow_gru_step(exact, exact["item_embedding"][row], state)
-        g = exact["general.weight"] @ state + exact["general.bias"]
-        g *= terms["general"] / np.linalg.norm(g)
+        read = exact["item_embedding"][history[-int(terms.get("general_len", MAX_LEN)) :]]
+        for e in read:
+            state = slow_gru_step(exact, e, state)
+        g = unit(exact["general.weight"] @ state + exact["general.bias"])
+        if "attention" in terms:
+            g = unit(g + unit(slow_attention(exact, read)))
+        g *= terms["general"]
     result = []
     for j in range(len(c)):
         total = np.zeros(c.shape[1])
@@ -131,6 +146,39 @@ def slow_interests(
         z = (1 - evolution) * (s + g) + evolution * h
         result.append(z / np.linalg.norm(z))
     return np.array(result)
+
+
+def unit(vector: NDArray[np.float64]) -> NDArray[np.float64]:
+    result: NDArray[np.float64] = vector / np.linalg.norm(vector)
+    return result
+
+
+def slow_attention(
+    exact: dict[str, NDArray[np.float64]], read: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """SASRec's block (arXiv 1808.09781, eq. 2-6) at the newest of these interactions."""
+
+    def layer_norm(x: NDArray[np.float64], name: str) -> NDArray[np.float64]:
+        scaled = (x - x.mean()) / np.sqrt(x.var() + 1e-5)
+        result: NDArray[np.float64] = scaled * exact[f"{name}.weight"] + exact[f"{name}.bias"]
+        return result
+
+    block, dim = "transformer.blocks.0", read.shape[1]
+    ages = range(len(read) - 1, -1, -1)
+    states = [
+        e * dim**0.5 + exact["transformer.positions"][age]
+        for e, age in zip(read, ages, strict=True)
+    ]
+    projections = exact[f"{block}.query_key_value.weight"]
+    triples = [np.split(projections @ layer_norm(x, f"{block}.attention_norm"), 3) for x in states]
+    query = triples[-1][0]
+    weights = np.exp([query @ key / dim**0.5 for _, key, _ in triples])
+    attended = sum(w * value for w, (_, _, value) in zip(weights, triples, strict=True))
+    x = states[-1] + attended / weights.sum()
+    hidden = exact[f"{block}.network_in.weight"] @ layer_norm(x, f"{block}.network_norm")
+    hidden = np.maximum(hidden + exact[f"{block}.network_in.bias"], 0)
+    x = x + exact[f"{block}.network_out.weight"] @ hidden + exact[f"{block}.network_out.bias"]
+    return layer_norm(x, "transformer.norm")
 
 
 def slow_gru_step(
@@ -219,6 +267,7 @@ def test_terms_that_were_learned_are_those_of_torch(
         learn_recency=True,
         general=terms.get("general", 0.0),
         general_len=int(terms["general_len"]) if "general_len" in terms else None,
+        attention=int(terms["attention"]) if "attention" in terms else None,
     )
     torch.nn.init.constant_(encoder.recency, terms.get("recency", 0.0))
     export_encoder(encoder, tmp_path / "encoder.safetensors", stage, AS_TRAINED, EQUALLY_POPULAR)
@@ -462,12 +511,34 @@ def test_a_general_interest_of_more_interactions_than_count_reads_those_that_do(
     np.testing.assert_array_equal(beyond.encode(history).vectors, whole.encode(history).vectors)
 
 
-def test_programs_before_the_general_interest_refuse_an_encoder_that_has_one(
-    tmp_path: Path,
-) -> None:
-    names = {}
-    for general in (0.0, 0.3):
-        encoder = OpalEncoder(n_items=9, n_interests=2, dim=4, temperature=0.1, general=general)
-        names[general] = encoder.exported("soft").settings.get("model", "opal")
+def test_programs_that_do_not_know_a_part_refuse_an_encoder_that_has_it() -> None:
+    def name(**parts: Any) -> object:
+        encoder = OpalEncoder(n_items=9, n_interests=2, dim=4, temperature=0.1, **parts)
+        return encoder.exported("soft").settings.get("model", "opal")
 
-    assert names == {0.0: "opal", 0.3: "opal-general"}, "they know opal alone"
+    assert name() == "opal", "the only one that the earliest know"
+    assert name(general=0.3) == "opal-general"
+    assert name(general=0.3, attention=5) == "opal-attention"
+
+
+@pytest.mark.parametrize(
+    ("said", "are"), [("opal-general", "there"), ("opal-attention", "missing")]
+)
+def test_a_name_that_belies_the_tensors_is_refused(
+    stage: Stage, tmp_path: Path, said: str, are: str
+) -> None:
+    attention = {} if said == "opal-attention" else {"attention": MAX_LEN}
+    random_encoder(tmp_path, stage, {"general": 0.6, **attention})
+    path = tmp_path / "encoder.safetensors"
+    config = {**PAPER_HARD, "stage": stage, "general": 0.6, "model": said}
+    write_encoder(path, load_file(path), config)
+
+    with pytest.raises(
+        InputError, match=f"model is {said}, but tensors of a transformer are {are}"
+    ):
+        load_opal(path)
+
+
+def test_attention_to_fewer_ages_than_count_is_refused(stage: Stage, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"transformer.positions has 29 rows, expected .* 30"):
+        random_encoder(tmp_path, stage, {"general": 0.6, "attention": MAX_LEN - 1})

@@ -22,6 +22,10 @@ def test_a_rivals_class_goes_by_its_name(name: str) -> None:
 
 
 def test_every_trainable_model_has_an_encoder_without_torch() -> None:
-    assert {*loading._MODULES} == {*TRAINABLE_MODELS, "opal-general"}, "which is OPAL too"
+    assert {*loading._MODULES} == {
+        *TRAINABLE_MODELS,
+        "opal-general",
+        "opal-attention",
+    }, "which are OPAL too"
     for module in loading._MODULES.values():
         assert callable(import_module(module).load)

@@ -110,7 +110,8 @@ def test_where_all_items_are_within_50_their_order_decides(
     log, _ = PlantedLog(n_users=40, n_categories=3, items_per_category=9, length=12).write(tmp_path)
     prepare(log, tmp_path / "data")
     dataset = Dataset.open(tmp_path / "data")
-    training = Training(dataset, replace(CONFIG, patience=3, max_len=None), tmp_path)
+    config = replace(CONFIG, patience=3, max_len=None, learning_rate=5e-3)
+    training = Training(dataset, config, tmp_path)
     with caplog.at_level("INFO"):
         training.run()
 
