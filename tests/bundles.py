@@ -161,7 +161,12 @@ def write_random_encoder(
     """
     dim = vectors.shape[1]
     tensors = {"item_embedding": vectors, "hyper_category": hyper_categories}
-    config = {"stage": stage, "temperature": 0.1, "max_len": max_len, **terms}
+    config: dict[str, Any] = {
+        "stage": stage,
+        "temperature": 0.1,
+        "max_len": max_len,
+        **terms,
+    }
     shapes: dict[str, tuple[int, ...]] = {}
     if stage == "hard" or "general" in terms:
         shapes |= {"gru.weight_ih": (3 * dim, dim), "gru.weight_hh": (3 * dim, dim)}
@@ -169,8 +174,8 @@ def write_random_encoder(
         shapes |= {f"{head}.weight": (dim, dim), f"{head}.bias": (dim,)}
     for name, shape in shapes.items():
         tensors[name] = (rng.normal(size=shape) / np.sqrt(dim)).astype(np.float32)
-    if positions := config.pop("attention", None):
-        tensors |= random_transformer(dim, int(positions), n_blocks=1, rng=rng)
+    if positions := int(config.pop("attention", 0)):
+        tensors |= random_transformer(dim, positions, n_blocks=1, rng=rng)
         config["model"] = "opal-attention"
     write_encoder(run / "encoder.safetensors", tensors, config)
 
