@@ -2,6 +2,8 @@
 
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from model.arrays import Floats
 from model.evolution import Head
 from model.inference.arithmetic import normalise
@@ -42,11 +44,13 @@ class General(NamedTuple):
         vectors = self.head(states)
         vectors[users.lengths == 0] = 0
         vectors = normalise(vectors)
-        if self.attention is not None:
-            for user, part in enumerate(users.slices):
-                read = embeddings[part][-self.length :]
-                if len(read):
-                    vectors[user] += normalise(self.attention.newest_state(read))
+        if self.attention is not None and len(embeddings):
+            read = embeddings
+            if users.lengths.max() > self.length:
+                read = embeddings[users.places_from_end <= self.length]
+            lengths = np.minimum(users.lengths[users.lengths > 0], self.length)
+            attended = self.attention.newest_states(read, Parts(lengths.tolist()))
+            vectors[users.lengths > 0] += normalise(attended)
             vectors = normalise(vectors)
         result: Floats = self.weight * vectors
         return result

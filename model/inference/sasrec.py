@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from model.arrays import Floats
+from model.inference.parts import Parts
 from model.inference.rival import Encoded, RivalInferenceEncoder, read_common
 from model.inference.transformer import Transformer, read_transformer
 from model.tensor_files import Tensors
@@ -24,8 +25,8 @@ class SasRecInferenceEncoder(RivalInferenceEncoder):
 
     def encode_vectors(self, vectors: Floats) -> Encoded:
         """See ``RivalInferenceEncoder.encode_vectors``."""
-        newest = self._transformer.newest_state(vectors)
-        return Encoded(newest, np.ones((len(vectors), 1), dtype=np.float32))
+        newest = self._transformer.newest_states(vectors, Parts([len(vectors)]))
+        return Encoded(newest[0], np.ones((len(vectors), 1), dtype=np.float32))
 
 
 def load(tensors: Tensors, settings: dict[str, Any]) -> SasRecInferenceEncoder:

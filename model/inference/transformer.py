@@ -1,4 +1,4 @@
-"""Blocks of causal self-attention over one history, in NumPy; see ``model.transformer``."""
+"""Blocks of causal self-attention over histories, in NumPy; see ``model.transformer``."""
 
 from typing import NamedTuple, Self
 
@@ -6,6 +6,7 @@ import numpy as np
 
 from model.arrays import Floats
 from model.inference.arithmetic import softmax
+from model.inference.parts import Parts
 from model.inference.rival import read_by_age, read_tensor
 from model.tensor_files import Tensors
 
@@ -25,10 +26,13 @@ class LayerNorm(NamedTuple):
 
     def __call__(self, rows: Floats) -> Floats:
         """Normalise along the last axis; shape kept."""
-        centred = rows - rows.mean(axis=-1, keepdims=True)
-        variance = np.square(centred).mean(axis=-1, keepdims=True)
-        result: Floats = centred / np.sqrt(variance + _EPSILON) * self.weight + self.bias
-        return result
+        dim = np.float32(rows.shape[-1])
+        centred: Floats = rows - (np.add.reduce(rows, axis=-1) / dim)[..., np.newaxis]
+        variance = np.vecdot(centred, centred) / dim
+        centred /= np.sqrt(variance + _EPSILON)[..., np.newaxis]
+        centred *= self.weight
+        centred += self.bias
+        return centred
 
     @classmethod
     def read(cls, tensors: Tensors, name: str, dim: int) -> Self:
@@ -60,27 +64,42 @@ class _Block(NamedTuple):
     network_out: Floats
     bias_out: Floats
 
-    def run(self, states: Floats, *, newest_only: bool = False) -> Floats:
-        """Add attention(norm(x)) to x, then network(norm(x)).
+    def run(self, states: Floats) -> Floats:
+        """Add attention(norm(x)) to x, then network(norm(x)); shape (length, d) kept."""
+        length, dim = states.shape
+        projected = self.attention_norm(states) @ self.query_key_value
+        query, key, value = np.split(projected, 3, axis=1)
+        logits = query @ key.T * np.float32(dim**-0.5)
+        is_later = np.arange(length) > np.arange(length)[:, np.newaxis]
+        logits[is_later] = -np.inf
+        attended: Floats = softmax(logits, axis=1) @ value
+        return self._add_network(states + attended)
+
+    def run_newest(self, states: Floats, users: Parts) -> Floats:
+        """Do so at each user's newest interaction alone, where it takes no product for the others.
+
+        A logit q · K x is (Kᵀ q) · x, and a weighted sum of V x is V times that of x.
 
         Args:
-            states: Shape (length, d), float32.
-            newest_only: Of the last interaction alone, which costs a fraction.
+            states: User after user. Shape (n, d), float32.
+            users: Whose they are; everybody has some.
 
         Returns:
-            Shape (length, d) or (1, d), float32.
+            Shape (n_users, 1, d), float32.
         """
-        length, dim = states.shape
+        dim = states.shape[1]
+        newest = users.lengths.cumsum() - 1
         normed = self.attention_norm(states)
-        if newest_only:
-            states, query = states[-1:], normed[-1:] @ self.query_key_value[:, :dim]
-            key, value = np.split(normed @ self.query_key_value[:, dim:], 2, axis=1)
-            logits = query @ key.T * np.float32(dim**-0.5)
-        else:
-            query, key, value = np.split(normed @ self.query_key_value, 3, axis=1)
-            logits = query @ key.T * np.float32(dim**-0.5)
-            logits[np.arange(length) > np.arange(length)[:, np.newaxis]] = -np.inf
-        states = states + softmax(logits, axis=1) @ value
+        query, key, value = np.split(self.query_key_value, 3, axis=1)
+        looks_for = normed[newest, np.newaxis] @ query @ key.T * np.float32(dim**-0.5)
+        seen = np.empty_like(looks_for)
+        for part, direction, total in zip(users.slices, looks_for, seen, strict=True):
+            weights = softmax(direction @ normed[part].T, axis=1)
+            np.matmul(weights, normed[part], out=total)
+        attended: Floats = seen @ value
+        return self._add_network(states[newest, np.newaxis] + attended)
+
+    def _add_network(self, states: Floats) -> Floats:
         hidden = np.maximum(self.network_norm(states) @ self.network_in + self.bias_in, 0)
         result: Floats = states + (hidden @ self.network_out + self.bias_out)
         return result
@@ -115,12 +134,20 @@ class Transformer:
             states = block.run(states)
         return self._norm(states)
 
-    def newest_state(self, vectors: Floats) -> Floats:
-        """Return the state at the newest interaction alone; see ``states``. Shape (1, d)."""
-        states = self._begin(vectors)
+    def newest_states(self, vectors: Floats, users: Parts) -> Floats:
+        """Return the state at each user's newest interaction.
+
+        Args:
+            vectors: Of the interactions, user after user. Shape (n, d), float32.
+            users: Whose they are; everybody has 1 to ``max_len``.
+
+        Returns:
+            Shape (n_users, 1, d), float32.
+        """
+        states = np.concatenate([self._begin(vectors[part]) for part in users.slices])
         for block in self._blocks[:-1]:
-            states = block.run(states)
-        return self._norm(self._blocks[-1].run(states, newest_only=True))
+            states = np.concatenate([block.run(states[part]) for part in users.slices])
+        return self._norm(self._blocks[-1].run_newest(states, users))
 
     def _begin(self, vectors: Floats) -> Floats:
         scale = np.float32(vectors.shape[1] ** 0.5)

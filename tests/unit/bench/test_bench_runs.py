@@ -33,6 +33,12 @@ COLUMNS = {
             *("plain median", "plain p99", "ratio"),
         },
     ],
+    "encoder": [
+        {
+            *("stage", "history", "users", "paper", "general", "attention"),
+            "attention's ratio",
+        }
+    ],
     "index": [
         {
             *("kind", "operating point", "recall@100", "median", "p99", "ratio to flat"),
@@ -97,6 +103,13 @@ def test_training_compares_both_stages_with_the_plain_step() -> None:
     found = {(row["stage"], row["step"]) for row in rows}
 
     assert {(stage, step) for stage in ("soft", "hard") for step in ("ours", "plain")} <= found
+
+
+def test_each_part_of_the_encoder_is_measured_in_both_stages() -> None:
+    [rows] = tables_of("encoder")
+
+    assert {row["stage"] for row in rows} == {"soft", "hard"}
+    assert {row["users"] for row in rows} == {1, 32}
 
 
 def test_training_is_measured_on_a_catalog_and_on_one_ten_times_as_large() -> None:
