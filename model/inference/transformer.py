@@ -91,7 +91,7 @@ class _Block(NamedTuple):
         newest = users.lengths.cumsum() - 1
         normed = self.attention_norm(states)
         query, key, value = np.split(self.query_key_value, 3, axis=1)
-        looks_for = normed[newest, np.newaxis] @ query @ key.T * np.float32(dim**-0.5)
+        looks_for: Floats = normed[newest, np.newaxis] @ query @ key.T * np.float32(dim**-0.5)
         seen = np.empty_like(looks_for)
         for part, direction, total in zip(users.slices, looks_for, seen, strict=True):
             weights = softmax(direction @ normed[part].T, axis=1)
