@@ -91,8 +91,8 @@ class _Block(NamedTuple):
         newest = users.lengths.cumsum() - 1
         normed = self.attention_norm(states)
         query, key, value = np.split(self.query_key_value, 3, axis=1)
-        looks_for: Floats = normed[newest, np.newaxis] @ query @ key.T * np.float32(dim**-0.5)
-        seen = np.empty_like(looks_for)
+        looks_for = normed[newest, np.newaxis] @ query @ key.T * np.float32(dim**-0.5)
+        seen: Floats = np.empty(looks_for.shape, dtype=np.float32)
         for part, direction, total in zip(users.slices, looks_for, seen, strict=True):
             weights = softmax(direction @ normed[part].T, axis=1)
             np.matmul(weights, normed[part], out=total)
