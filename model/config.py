@@ -20,6 +20,9 @@ Recipe = Literal["default", "paper"]
 SPARSE_INTERACTIONS = 50_000
 _K_OF_SPARSE, _K = 4, 8
 
+MANY_USERS = 10_000
+"""From here on attention learns more than it remembers of single histories."""
+
 OPAL_ONLY = frozenset(
     {
         "assignment_temperature",
@@ -168,8 +171,11 @@ class TrainingConfig:
         int,
         least=1,
     )
-    attention: bool = option(
-        True, "the general interest is made by self-attention too, not by the GRU alone", switch
+    attention: bool | None = option(
+        None,
+        "the general interest is made by self-attention too, not by the GRU alone; not given: from "
+        "10,000 users on",
+        switch,
     )
     next_item: float = option(
         1.0,
@@ -242,22 +248,24 @@ class TrainingConfig:
                 "orthogonal"
             )
 
-    def fitted_to(self, n_interactions: int) -> "TrainingConfig":
-        """Return it with what follows from the data and the model: k, where it is not given.
+    def fitted_to(self, n_interactions: int, n_users: int) -> "TrainingConfig":
+        """Return it with what follows from the data and the model, where it is not given.
 
-        Sparse data know fewer interests apart (the paper: 4 on its sparser set, else 8). It holds
-        for the rivals as well, so that all have the same number; of those with a single vector
-        k is 1.
+        Sparse data know fewer interests apart (the paper: 4 on its sparser set, else 8). That k
+        holds for the rivals as well, so that all have the same; of those with a single vector k is
+        1. Attention is OPAL's.
 
         Args:
             n_interactions: Interactions of the training part.
+            n_users: Users of the data.
         """
-        if self.k is not None:
-            return self
-        if self.model in SINGLE_VECTOR_RIVALS:
-            return replace(self, k=1)
-        k = _K_OF_SPARSE if n_interactions <= SPARSE_INTERACTIONS else _K
-        return replace(self, k=min(k, self.dim))
+        k, attention = self.k, self.attention
+        if k is None:
+            k = _K_OF_SPARSE if n_interactions <= SPARSE_INTERACTIONS else _K
+            k = 1 if self.model in SINGLE_VECTOR_RIVALS else min(k, self.dim)
+        if attention is None and self.model == OPAL and self.general:
+            attention = n_users >= MANY_USERS
+        return replace(self, k=k, attention=attention)
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON types, without what says nothing of the model."""

@@ -93,7 +93,8 @@ def fit(
         Stopped: A signal came; what has to be there to resume is saved.
     """
     runtime = runtime or Runtime()
-    config = config.fitted_to(int(read_summary(dataset_path).get("train", 0)))
+    summary = read_summary(dataset_path)
+    config = config.fitted_to(int(summary.get("train", 0)), int(summary.get("users", 0)))
     finished = runtime.lead(lambda: _look_into(dataset_path, out, config, fit_on, resume=resume))
     if finished is not None:
         return finished

@@ -40,7 +40,8 @@ def new_encoder(dataset: Dataset, config: TrainingConfig, end: Rows) -> Trainabl
     """
     torch.manual_seed(config.seed)
     begin = dataset.offsets[:-1]
-    k = config.fitted_to(int((end - begin).sum())).k
+    config = config.fitted_to(int((end - begin).sum()), len(begin))
+    k = config.k
     assert k is not None  # that is what fitting is for
     encoder = encoder_class(config.model).from_config(
         config,

@@ -13,6 +13,7 @@ import json
 import logging
 import math
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,7 @@ logger = logging.getLogger(__name__)
 
 
 def make_config(
-    model: str, recipe: Recipe, given: dict[str, Any], n_interactions: int
+    model: str, recipe: Recipe, given: dict[str, Any], summary: Mapping[str, Any]
 ) -> TrainingConfig:
     """Return the options of a training; the only place that makes them.
 
@@ -58,14 +59,15 @@ def make_config(
         model: Its name.
         recipe: Whose values the other options have.
         given: Options that were asked for.
-        n_interactions: Of the training part.
+        summary: What ``dataset.json`` holds.
 
     Raises:
         InputError: A value is out of its range.
     """
     if model in SINGLE_VECTOR_RIVALS:  # k is asked of all models, and these have none
         given = {name: value for name, value in given.items() if name != "k"}
-    return TrainingConfig.for_recipe(recipe, given, model=model).fitted_to(n_interactions)
+    config = TrainingConfig.for_recipe(recipe, given, model=model)
+    return config.fitted_to(int(summary.get("train", 0)), int(summary.get("users", 0)))
 
 
 @dataclass(frozen=True)

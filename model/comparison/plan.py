@@ -182,11 +182,10 @@ def _lines_of_model(request: Request, data: _Data, model: str) -> Iterator[Line]
 
 
 def _line(request: Request, data: _Data, model: str, recipe: Recipe, variant: Variant) -> Line:
-    n_interactions = int(data.summary.get("train", 0))
     cells = []
     for seed in range(request.seeds.get(data.name, request.seeds[ALL_OTHERS])):
         given = {**request.options, **variant.options, "seed": seed}
-        config = make_config(model, recipe, given, n_interactions)
+        config = make_config(model, recipe, given, data.summary)
         folder = request.out / data.name / recipe / model / variant.name / f"seed-{seed}"
         cells.append(
             Cell(

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from model.config import (
+    MANY_USERS,
     OPAL_ONLY,
     SPARSE_INTERACTIONS,
     TRAINING_OPTIONS,
@@ -159,8 +160,8 @@ def test_a_paper_recipe_holds_what_a_config_of_its_model_says(model: str) -> Non
 def test_a_model_with_a_single_vector_has_one_interest_whatever_the_data(
     model: str, k: int
 ) -> None:
-    assert TrainingConfig(model=model).fitted_to(10**6).k == k
-    assert TrainingConfig(model=model).fitted_to(10).k == min(k, 4)
+    assert TrainingConfig(model=model).fitted_to(10**6, 10).k == k
+    assert TrainingConfig(model=model).fitted_to(10, 10).k == min(k, 4)
 
 
 @pytest.mark.parametrize(
@@ -212,11 +213,23 @@ def test_k_follows_from_the_size_of_the_data_where_it_is_not_given() -> None:
     config = TrainingConfig()
 
     assert config.k is None
-    assert config.fitted_to(SPARSE_INTERACTIONS).k == 4
-    assert config.fitted_to(SPARSE_INTERACTIONS + 1).k == 8
-    assert TrainingConfig(k=3).fitted_to(10).k == 3
-    assert TrainingConfig(dim=2).fitted_to(10**6).k == 2
-    assert TrainingConfig.for_recipe("paper").fitted_to(10).k == 8
+    assert config.fitted_to(SPARSE_INTERACTIONS, 10).k == 4
+    assert config.fitted_to(SPARSE_INTERACTIONS + 1, 10).k == 8
+    assert TrainingConfig(k=3).fitted_to(10, 10).k == 3
+    assert TrainingConfig(dim=2).fitted_to(10**6, 10).k == 2
+    assert TrainingConfig.for_recipe("paper").fitted_to(10, 10).k == 8
+
+
+def test_attention_follows_from_the_number_of_users_where_it_is_not_given() -> None:
+    def attention(n_users: int, **options: Any) -> bool | None:
+        return TrainingConfig(**options).fitted_to(10**6, n_users).attention
+
+    assert attention(MANY_USERS) is True
+    assert attention(MANY_USERS - 1) is False
+    assert attention(MANY_USERS, attention=False) is False
+    assert attention(10, attention=True) is True
+    assert attention(MANY_USERS, general=0.0) is None, "it says nothing there"
+    assert attention(MANY_USERS, model="cmi") is None
 
 
 def test_popularity_is_said_of_vectors_that_have_no_length_of_their_own() -> None:

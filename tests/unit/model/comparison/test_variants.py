@@ -10,13 +10,15 @@ from model.config import Recipe
 
 ALL = [(recipe, variant) for recipe in get_args(Recipe) for variant in ablations(recipe)]
 
+SUMMARY = {"train": 10**6, "users": 10**5}
+
 
 @pytest.mark.parametrize(
     ("recipe", "variant"), ALL, ids=[f"{recipe}-{each.name}" for recipe, each in ALL]
 )
 def test_an_ablation_changes_its_options_alone(recipe: Recipe, variant: Variant) -> None:
-    before = make_config("opal", recipe, {}, 10**6).to_dict()
-    after = make_config("opal", recipe, dict(variant.options), 10**6).to_dict()
+    before = make_config("opal", recipe, {}, SUMMARY).to_dict()
+    after = make_config("opal", recipe, dict(variant.options), SUMMARY).to_dict()
 
     # What says nothing any more is not there.
     changed = {name for name in before.keys() & after.keys() if before[name] != after[name]}
@@ -31,10 +33,10 @@ def test_names_are_fit_for_paths_and_differ() -> None:
 
 
 def test_k_is_set() -> None:
-    config = make_config("opal", "default", dict(variant_of_k(3).options), 10**6)
+    config = make_config("opal", "default", dict(variant_of_k(3).options), SUMMARY)
 
     assert config.k == 3
 
 
 def test_a_model_with_a_single_vector_takes_no_k() -> None:
-    assert make_config("sasrec", "default", {"k": 8}, 10**6).k == 1
+    assert make_config("sasrec", "default", {"k": 8}, SUMMARY).k == 1
