@@ -263,7 +263,9 @@ class TrainingConfig:
         if k is None:
             k = _K_OF_SPARSE if n_interactions <= SPARSE_INTERACTIONS else _K
             k = 1 if self.model in SINGLE_VECTOR_RIVALS else min(k, self.dim)
-        if attention is None and self.model == OPAL and self.general:
+        if self.model != OPAL or not self.general:
+            attention = None  # it would say nothing
+        elif attention is None:
             attention = n_users >= MANY_USERS
         return replace(self, k=k, attention=attention)
 

@@ -70,7 +70,7 @@ class OpalEncoder(TrainableEncoder):
         learn_evolution: Learn γ.
         general: λ to start from; 0: no general interest.
         general_len: Interactions that the general interest reads at most; None: all.
-        attention: Of how many ages self-attention of the general interest knows; None: it has none.
+        positions: Ages that self-attention of the general interest tells apart; None: it has none.
         sparse_gradients: The item table gets gradients of the rows in use alone.
     """
 
@@ -91,7 +91,7 @@ class OpalEncoder(TrainableEncoder):
         learn_evolution: bool = False,
         general: float = 0.0,
         general_len: int | None = None,
-        attention: int | None = None,
+        positions: int | None = None,
         sparse_gradients: bool = False,
     ) -> None:
         super().__init__(
@@ -120,7 +120,7 @@ class OpalEncoder(TrainableEncoder):
         self.general = None
         if general:
             self.general = GeneralInterest(
-                dim=dim, weight=general, length=general_len, positions=attention
+                dim=dim, weight=general, length=general_len, positions=positions
             )
         self.draws_at_random = self.general is not None
 
@@ -148,7 +148,7 @@ class OpalEncoder(TrainableEncoder):
             learn_evolution=config.learn_evolution,
             general=config.general,
             general_len=config.general_len,
-            attention=max_len if config.attention else None,
+            positions=max_len if config.attention else None,
             sparse_gradients=sparse_gradients,
         )
 

@@ -76,10 +76,15 @@ class Processes:
         """
         if self.size == 1:
             return numbers
+        # On the CPU: nothing has to wait for a GPU.
+        has_gradient = torch.tensor([float(each.grad is not None) for each in parameters])
+        dist.all_reduce(has_gradient, dist.ReduceOp.MAX)
         dense = []
-        for parameter in parameters:
-            if parameter.grad is None:
+        for parameter, anywhere in zip(parameters, has_gradient.tolist(), strict=True):
+            if not anywhere:
                 continue
+            if parameter.grad is None:  # what it belongs to had nothing to do in this process
+                parameter.grad = torch.zeros_like(parameter)
             if parameter.grad.is_sparse:
                 parameter.grad = self._average_rows(parameter.grad)
             else:

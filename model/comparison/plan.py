@@ -225,7 +225,11 @@ def _or_main(line: Line, main: Line) -> Line:
 
 
 def _is_same(line: Line, main: Line) -> bool:
-    return [cell.config for cell in line.cells] == [cell.config for cell in main.cells]
+    """Whether both are the same trainings: options that say nothing may differ."""
+    mine, mains = (
+        [cell.config and cell.config.to_dict() for cell in each.cells] for each in (line, main)
+    )
+    return mine == mains
 
 
 def _reason_against(model: str, summary: dict[str, Any]) -> str:

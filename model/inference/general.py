@@ -7,12 +7,13 @@ import numpy as np
 from model.arrays import Floats
 from model.evolution import Head
 from model.inference.arithmetic import normalise
+from model.inference.lengths import model_of
 from model.inference.parts import Parts
 from model.inference.transformer import Transformer, read_transformer
 from model.tensor_files import Tensors
 
-ATTENDS = "opal-attention"
-"""What the file says as ``model`` where self-attention reads too, but for a suffix of lengths."""
+WITHOUT, ATTENDS = "opal", "opal-attention"
+"""What the file says as ``model`` where there is no general interest, and where it attends."""
 
 
 class General(NamedTuple):
@@ -62,13 +63,17 @@ def read_general(tensors: Tensors, settings: dict[str, Any], dim: int) -> Genera
     Raises:
         ValueError: A tensor of self-attention is missing or does not fit; the message names it.
     """
-    attends = str(settings.get("model")).startswith(ATTENDS)
+    model = model_of(tensors, settings)
+    attends = model == ATTENDS
     if attends != any(name.startswith("transformer.") for name in tensors):
         raise ValueError(
-            f"model is {settings.get('model')}, but tensors of a transformer are "
+            f"model is {model}, but tensors of a transformer are "
             f"{'missing' if attends else 'there'}"
         )
-    if not (weight := settings.get("general", 0.0)):
+    weight = settings.get("general", 0.0)
+    if not weight:
+        if model != WITHOUT:
+            raise ValueError(f"general is {weight}, expected more than 0 where model is {model}")
         return None
     length = min(settings.get("general_len") or settings["max_len"], settings["max_len"])
     attention = read_transformer(tensors, dim, length) if attends else None

@@ -3,7 +3,7 @@
 import numpy as np
 
 from model.arrays import Floats
-from model.inference.rival import read_tensor
+from model.inference.reading import read_tensor
 from model.tensor_files import Tensors
 
 _ONE = np.float32(1)

@@ -6,13 +6,8 @@ import numpy as np
 
 from model.arrays import Floats
 from model.inference.capsules import route
-from model.inference.rival import (
-    Encoded,
-    RivalInferenceEncoder,
-    read_by_age,
-    read_common,
-    read_tensor,
-)
+from model.inference.reading import read_by_age, read_tensor
+from model.inference.rival import Encoded, RivalInferenceEncoder, read_common
 from model.tensor_files import Tensors
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from model.arrays import Floats
 from model.inference.arithmetic import softmax
 from model.inference.parts import Parts
-from model.inference.rival import read_by_age, read_tensor
+from model.inference.reading import read_by_age, read_tensor
 from model.tensor_files import Tensors
 
 _EPSILON = np.float32(1e-5)  # of torch's layer norm

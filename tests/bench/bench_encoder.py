@@ -3,7 +3,8 @@
     python tests/bench/bench_encoder.py [--dim D] [--k K] [--quick] [--json]
 
 Processor time for each user, by turns in one thread, of one user alone and of 32 together; the
-weights are random, histories are whole. It is the default recipe's encoder that has all parts.
+weights are random, histories are whole. The default recipe has the general interest, and attention
+from 10,000 users on.
 """
 
 import argparse

@@ -125,6 +125,7 @@ class PlainCore:
             general=config.get("general", 0.0),
         ).eval()
         assert config.get("general_len") is None, "it reads whole histories"
+        assert "transformer.positions" not in tensors, "it knows no attention"
         assert "item_length" not in tensors, "histories read the vectors that items are scored by"
         vectors = tensors["item_embedding"].numpy()
         self._index = faiss.IndexFlatIP(vectors.shape[1])

@@ -23,7 +23,7 @@ def test_what_an_earlier_version_does_not_say_is_that_of_opal() -> None:
     del before["model"], before["unit_vectors"], before["general"], before["fine_tuning_rate"]
 
     assert replace(config, fine_tuning_rate=1.0).differences(before) == ""
-    assert TrainingConfig().differences(before) == (
+    assert TrainingConfig(attention=True).differences(before) == (
         "--general is 0.3, was 0.0; --attention is on, was off; --next-item is 1.0, was 0.0; "
         "--fine-tuning-rate is 0.2, was 1.0"
     )

@@ -16,12 +16,13 @@ from model.checkpoint import load_checkpoint
 from model.config import TrainingConfig
 from model.dataset import Dataset, prepare
 from model.errors import InputError
-from model.fit import FitOn, evaluate_run, fit
+from model.fit import FitOn, evaluate_inference, evaluate_run, fit
 from model.inference.loading import load_encoder
 from model.learner import Learner
 from model.opal import OpalEncoder
 from model.popularity import popularity_lengths
 from model.run import claim, read_run
+from model.tensor_files import map_tensors
 from model.training import Training
 from model.yardstick_run import fit_yardstick
 from tests.planted import PlantedLog
@@ -55,13 +56,29 @@ def test_a_run_is_complete(run_path: Path, dataset: Dataset) -> None:
     for mine, theirs in zip(run.histories, dataset.valid.histories, strict=True):
         assert np.array_equal(mine, theirs)
     assert manifest["model"] == "opal"
-    assert manifest["hyper_parameters"] == CONFIG.to_dict()
+    fitted = CONFIG.fitted_to(dataset.summary["train"], dataset.n_users)
+    assert manifest["hyper_parameters"] == fitted.to_dict()
     assert manifest["dataset"] == {
         "name": "dataset",
         "path": str(dataset.path.resolve()),
         **dataset.summary,
     }
     assert {point["stage"] for point in manifest["curve"]} == set(OpalEncoder.stages)
+
+
+def test_attention_comes_with_many_users(
+    dataset_path: Path, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("model.config.MANY_USERS", dataset.n_users)
+    fit(dataset_path, tmp_path / "run", CONFIG, yardsticks=[])
+    run = read_run(tmp_path / "run")
+
+    assert run.manifest["hyper_parameters"]["attention"] is True
+    _, metadata = map_tensors(run.encoder_path)
+    assert json.loads(metadata["encoder"])["model"] == "opal-attention"
+    valid = dataset.valid
+    found = evaluate_inference(load_encoder(run.encoder_path), valid.histories, valid.targets)
+    assert found == pytest.approx(run.manifest["metrics"]["valid"], abs=1e-6)
 
 
 def test_yardsticks_stand_beside_it(run_path: Path, dataset: Dataset) -> None:

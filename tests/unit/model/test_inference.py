@@ -67,7 +67,7 @@ def pair(stage: Stage, tmp_path: Path) -> Pair:
     """An encoder in torch, and what ``load_encoder`` makes of its export."""
     torch.manual_seed(1)
     encoder = OpalEncoder(
-        n_items=N_ITEMS, n_interests=4, dim=8, temperature=0.1, general=0.4, attention=MAX_LEN
+        n_items=N_ITEMS, n_interests=4, dim=8, temperature=0.1, general=0.4, positions=MAX_LEN
     )
     export_encoder(encoder, tmp_path / "encoder.safetensors", stage, AS_TRAINED, EQUALLY_POPULAR)
     return encoder, load_opal(tmp_path / "encoder.safetensors")
@@ -267,7 +267,7 @@ def test_terms_that_were_learned_are_those_of_torch(
         learn_recency=True,
         general=terms.get("general", 0.0),
         general_len=int(terms["general_len"]) if "general_len" in terms else None,
-        attention=int(terms["attention"]) if "attention" in terms else None,
+        positions=int(terms["attention"]) if "attention" in terms else None,
     )
     torch.nn.init.constant_(encoder.recency, terms.get("recency", 0.0))
     export_encoder(encoder, tmp_path / "encoder.safetensors", stage, AS_TRAINED, EQUALLY_POPULAR)
@@ -518,7 +518,7 @@ def test_programs_that_do_not_know_a_part_refuse_an_encoder_that_has_it() -> Non
 
     assert name() == "opal", "the only one that the earliest know"
     assert name(general=0.3) == "opal-general"
-    assert name(general=0.3, attention=5) == "opal-attention"
+    assert name(general=0.3, positions=5) == "opal-attention"
 
 
 @pytest.mark.parametrize(
@@ -539,6 +539,24 @@ def test_a_name_that_belies_the_tensors_is_refused(
         load_opal(path)
 
 
+@pytest.mark.parametrize("said", ["opal-general", "opal-attention"])
+def test_a_name_that_promises_a_general_interest_of_no_length_is_refused(
+    stage: Stage, tmp_path: Path, said: str
+) -> None:
+    attention = {"attention": MAX_LEN} if said == "opal-attention" else {}
+    random_encoder(tmp_path, stage, {"general": 0.6, **attention})
+    path = tmp_path / "encoder.safetensors"
+    config = {**PAPER_HARD, "stage": stage, "general": 0.0, "model": said}
+    write_encoder(path, load_file(path), config)
+
+    with pytest.raises(
+        InputError, match=f"general is 0.0, expected more than 0 .* model is {said}"
+    ):
+        load_opal(path)
+
+
 def test_attention_to_fewer_ages_than_count_is_refused(stage: Stage, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"transformer.positions has 29 rows, expected .* 30"):
+    with pytest.raises(
+        InputError, match=r"transformer\.positions has 29 rows, expected 30 or more"
+    ):
         random_encoder(tmp_path, stage, {"general": 0.6, "attention": MAX_LEN - 1})

@@ -153,3 +153,22 @@ def test_a_model_whose_losses_draw_nothing_costs_the_generator_nothing(dataset: 
     random = np.random.default_rng([CONFIG.seed, 0])
     new_sampler(dataset, config, dataset.train_end).draw(random)
     assert learner._random.bit_generator.state == random.bit_generator.state
+
+
+def test_validation_between_steps_changes_nothing_and_dropout_goes_on(dataset: Dataset) -> None:
+    config = replace(CONFIG, attention=True, averaging=0.0)
+    straight, validated = (Learner(dataset, config, dataset.train_end, Runtime()) for _ in range(2))
+    histories = torch.from_numpy(dataset.valid.histories[0][-5:])[None]
+    for _ in range(4):
+        straight.take_step()
+        validated.take_step()
+        served = [validated.averaged().interests(histories, "soft") for _ in range(2)]
+        assert torch.equal(*served), "what is served drops nothing"
+    mine, theirs = (each.encoder.state_dict() for each in (straight, validated))
+    assert all(torch.equal(mine[name], theirs[name]) for name in mine)
+
+    batch = new_sampler(dataset, config, dataset.train_end).draw(np.random.default_rng(0))
+    first, second = (
+        validated.encoder.losses(batch, "soft", config)["future_item"] for _ in range(2)
+    )
+    assert first != second, "what is trained drops something"

@@ -133,7 +133,7 @@ def test_every_learned_number_has_the_gradient_of_finite_differences(
     dataset: Dataset, stage: Stage, recipe: Recipe
 ) -> None:
     config = TrainingConfig.for_recipe(
-        recipe, {"k": 3, "dim": 8, "batch_size": 6, "start": "random"}
+        recipe, {"k": 3, "dim": 8, "batch_size": 6, "start": "random", "attention": True}
     )
     encoder = new_opal(dataset, config, dataset.train_end)
     torch.nn.init.ones_(encoder.head.bias)  # away from the kinks of the ReLU

@@ -31,17 +31,22 @@ with open_runtime("cpu") as runtime:
     processes.start_alike(module)
     assert module.weight.eq(0).all()
 
-    # One dense gradient, one with rows of its own in each process, one that there is not.
-    dense, table, unused = (nn.Parameter(torch.zeros(4, 2)) for _ in range(3))
+    # One dense gradient, one with rows of its own in each process, one that only one process has,
+    # and one that there is not.
+    dense, table, partly, unused = (nn.Parameter(torch.zeros(4, 2)) for _ in range(4))
+    if rank == 1:
+        partly.grad = torch.full((4, 2), 3.0)
     dense.grad = torch.full((4, 2), 1.0 + rank)
     rows = [[1], [1, 3]][rank]
     values = torch.full((len(rows), 2), 4.0 + rank)
     table.grad = torch.sparse_coo_tensor([rows], values, (4, 2), check_invariants=False)
-    numbers = processes.average_gradients([dense, table, unused], torch.tensor([1.0, rank]))
+    parameters = [dense, table, partly, unused]
+    numbers = processes.average_gradients(parameters, torch.tensor([1.0, rank]))
     assert numbers.tolist() == [1.0, 0.5]
     assert dense.grad.eq(1.5).all()
     assert table.grad.is_sparse and table.grad.is_coalesced()
     assert table.grad.to_dense()[:, 0].tolist() == [0.0, 4.5, 0.0, 2.5]
+    assert partly.grad.eq(1.5).all()
     assert unused.grad is None
 
     assert runtime.lead(lambda: rank) == 0

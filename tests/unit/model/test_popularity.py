@@ -9,7 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from model.config import TrainingConfig
+from model.config import MANY_USERS, TrainingConfig
 from model.encoder import normalize
 from model.errors import InputError
 from model.export import export_encoder
@@ -38,10 +38,10 @@ def test_without_an_exponent_popularity_does_not_count() -> None:
     assert EXPONENTS[0] == 0.0
 
 
-def exported(model: str, path: Path, popularity: float) -> None:
+def exported(model: str, path: Path, popularity: float, n_users: int = 100) -> None:
     """Write an encoder as it is before training."""
     torch.manual_seed(2)
-    config = TrainingConfig(model=model, dim=8).fitted_to(1000, 100)
+    config = TrainingConfig(model=model, dim=8).fitted_to(1000, n_users)
     encoder = encoder_class(model).from_config(
         config, n_items=N_ITEMS, n_interests=config.k or 1, max_len=9, sparse_gradients=False
     )
@@ -49,10 +49,14 @@ def exported(model: str, path: Path, popularity: float) -> None:
     export_encoder(encoder, path, stage, ServingChoices(9, popularity), INTERACTIONS)
 
 
-@pytest.mark.parametrize("model", TRAINABLE_MODELS)
-def test_items_are_scored_by_popularity_and_histories_are_not(model: str, tmp_path: Path) -> None:
-    exported(model, tmp_path / "plain.safetensors", 0.0)
-    exported(model, tmp_path / "popular.safetensors", 0.3)
+@pytest.mark.parametrize(
+    ("model", "n_users"), [*((model, 100) for model in TRAINABLE_MODELS), ("opal", MANY_USERS)]
+)
+def test_items_are_scored_by_popularity_and_histories_are_not(
+    model: str, n_users: int, tmp_path: Path
+) -> None:
+    exported(model, tmp_path / "plain.safetensors", 0.0, n_users)
+    exported(model, tmp_path / "popular.safetensors", 0.3, n_users)
     plain = load_encoder(tmp_path / "plain.safetensors")
     popular = load_encoder(tmp_path / "popular.safetensors")
     rows = np.array([29, 3, 17, 3])

@@ -50,6 +50,20 @@ def test_the_encoder_has_the_terms_of_its_recipe(dataset: Dataset, name: Recipe)
     assert encoder.recency.item() == 0
 
 
+def test_the_general_interest_attends_where_it_is_told_or_users_are_many(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ages(attention: bool | None) -> int | None:
+        config = config_of("default", attention=attention, max_len=7)
+        general = new_opal(dataset, config, dataset.train_end).general
+        assert general is not None
+        return None if general.attention is None else len(general.attention.positions)
+
+    assert [ages(None), ages(False), ages(True)] == [None, None, 7]
+    monkeypatch.setattr("model.config.MANY_USERS", dataset.n_users)
+    assert [ages(None), ages(False), ages(True)] == [7, None, 7]
+
+
 @pytest.mark.parametrize("given", [None, 3])
 def test_the_general_interest_reads_as_far_as_it_is_told(
     dataset: Dataset, given: int | None

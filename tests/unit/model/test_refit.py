@@ -15,7 +15,7 @@ from model.learner import Learner
 from model.refit import Refit
 from model.runtime import Runtime
 
-CONFIG = TrainingConfig(k=3, dim=8, batch_size=16, max_len=10, eval_every=5)
+CONFIG = TrainingConfig(k=3, dim=8, batch_size=16, max_len=10, eval_every=5, attention=True)
 STEPS: dict[Stage, int] = {"soft": 12, "hard": 8}
 
 

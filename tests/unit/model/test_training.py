@@ -199,7 +199,7 @@ def assert_same_outcome(one: Path, other: Path) -> None:
         assert all(torch.equal(mine[tensor], theirs[tensor]) for tensor in mine)
 
 
-@pytest.fixture(params=["dense", "sparse", "paper"])
+@pytest.fixture(params=["dense", "sparse", "paper", "attention"])
 def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """What differs in the state that a step leaves: sparse item table, no moving average."""
     if request.param == "sparse":
@@ -219,7 +219,8 @@ def test_an_interrupted_training_goes_on_as_if_nothing_had_been(
     dataset: Dataset, tmp_path: Path, how: type[Recorded], interrupt_at: int, kind: str
 ) -> None:
     recipe: Recipe = "paper" if kind == "paper" else "default"
-    config = TrainingConfig.for_recipe(recipe, {**SMALL, "patience": 9})
+    attention = kind == "attention"
+    config = TrainingConfig.for_recipe(recipe, {**SMALL, "patience": 9, "attention": attention})
     undisturbed = Training(dataset, config, tmp_path / "undisturbed")
     assert undisturbed.encoder.sparse_gradients == (kind == "sparse")
     undisturbed.run()

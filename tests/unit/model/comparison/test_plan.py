@@ -168,6 +168,16 @@ def test_cells_are_described_and_restored(dataset_path: Path, tmp_path: Path) ->
         assert restored.describe() == description
 
 
+def test_a_variant_that_changes_what_says_nothing_is_left_out(
+    dataset_path: Path, tmp_path: Path
+) -> None:
+    wanted = request(dataset_path, tmp_path, ablations=True, options={"general": 0.0})
+    names = {line.variant.name for line in make_plan(wanted).lines}
+
+    assert "no-popularity" in names
+    assert not names & {"no-general", "no-attention", "no-next-item"}
+
+
 def test_other_options_are_refused(dataset_path: Path, tmp_path: Path) -> None:
     for cell in make_plan(request(dataset_path, tmp_path)).cells:
         cell.begin()

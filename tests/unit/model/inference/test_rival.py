@@ -7,14 +7,8 @@ import pytest
 
 from model.arrays import Floats
 from model.inference.arithmetic import softmax
-from model.inference.rival import (
-    Encoded,
-    RivalInferenceEncoder,
-    read_common,
-    read_count,
-    read_tensor,
-    shares_of,
-)
+from model.inference.reading import read_count, read_tensor
+from model.inference.rival import Encoded, RivalInferenceEncoder, read_common, shares_of
 from model.tensor_files import Tensors
 
 

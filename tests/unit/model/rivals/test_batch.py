@@ -2,7 +2,6 @@
 
 import torch
 
-from model.padded import pad
 from model.rivals.batch import read_batch
 from model.rivals.gru4rec import Gru4Rec
 from tests.rivals import batch_of, new_rival
@@ -35,10 +34,3 @@ def test_what_is_lost_reaches_the_items_and_nothing_else() -> None:
     (gradient,) = torch.autograd.grad(loss, [rival.item_table])
 
     assert gradient.abs().sum(1).nonzero()[:, 0].tolist() == [3, 4, 7]
-
-
-def test_nobody_and_nothing_can_be_padded() -> None:
-    none = torch.zeros(0, dtype=torch.int64)
-
-    assert pad(torch.ones(2, 5), none, none, none).vectors.shape == (0, 0, 5)
-    assert pad(torch.ones(2, 5), none, torch.zeros(3, dtype=torch.int64), none).ages.shape == (3, 0)
