@@ -180,7 +180,7 @@ def test_no_more_ages_are_served_than_were_trained(cls: type[Rival]) -> None:
     tensors, settings = exported(new_rival(cls), max_len=MAX_LEN + 1)
 
     if cls in KNOW_AGE:
-        with pytest.raises(ValueError, match=r"has 10 rows, expected max_len = 11 or more"):
+        with pytest.raises(ValueError, match=r"has 10 rows, expected 11 or more"):
             load(tensors, settings)
     else:
         assert load(tensors, settings).max_len == MAX_LEN + 1
