@@ -269,6 +269,14 @@ class TrainingConfig:
             attention = n_users >= MANY_USERS
         return replace(self, k=k, attention=attention)
 
+    def fitted_to_dataset(self, summary: Mapping[str, Any]) -> "TrainingConfig":
+        """See ``fitted_to``.
+
+        Args:
+            summary: What ``dataset.json`` holds.
+        """
+        return self.fitted_to(int(summary.get("train", 0)), int(summary.get("users", 0)))
+
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON types, without what says nothing of the model."""
         values = asdict(self)

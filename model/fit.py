@@ -93,8 +93,7 @@ def fit(
         Stopped: A signal came; what has to be there to resume is saved.
     """
     runtime = runtime or Runtime()
-    summary = read_summary(dataset_path)
-    config = config.fitted_to(int(summary.get("train", 0)), int(summary.get("users", 0)))
+    config = config.fitted_to_dataset(read_summary(dataset_path))
     finished = runtime.lead(lambda: _look_into(dataset_path, out, config, fit_on, resume=resume))
     if finished is not None:
         return finished

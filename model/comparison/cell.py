@@ -66,8 +66,7 @@ def make_config(
     """
     if model in SINGLE_VECTOR_RIVALS:  # k is asked of all models, and these have none
         given = {name: value for name, value in given.items() if name != "k"}
-    config = TrainingConfig.for_recipe(recipe, given, model=model)
-    return config.fitted_to(int(summary.get("train", 0)), int(summary.get("users", 0)))
+    return TrainingConfig.for_recipe(recipe, given, model=model).fitted_to_dataset(summary)
 
 
 @dataclass(frozen=True)

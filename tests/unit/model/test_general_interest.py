@@ -34,37 +34,14 @@ def ragged(lengths: list[int]) -> tuple[RaggedRows, Tensor]:
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("positions", [None, 30])
 @pytest.mark.parametrize(("most", "read_of_each"), [(None, LENGTHS), (20, [3, 0, 20, 20, 1])])
-def test_it_is_what_the_gru_makes_of_all_or_of_the_newest(
-    gru: torch.nn.GRU, general: GeneralInterest, most: int | None, read_of_each: list[int]
-) -> None:
-    general.length = most
-    histories, ages = ragged(LENGTHS)
-    vectors = torch.randn(N_ITEMS, DIM)
-
-    read = general.read(gru, vectors, histories, ages)
-    found = general(read)
-
-    assert read.lengths.tolist() == read_of_each
-    states = torch.split(read.states, read.lengths.tolist())
-    for user, rows in enumerate(torch.split(histories.rows, LENGTHS)):
-        if not len(rows):
-            assert not found[user].any()
-            continue
-        after_each, _ = gru(vectors[rows if most is None else rows[-most:]])
-        expected = functional.normalize(general.head(after_each), dim=1)
-        torch.testing.assert_close(states[user], expected)
-        torch.testing.assert_close(found[user], 0.4 * expected[-1])
-
-
-@torch.no_grad()
-@pytest.mark.parametrize(("most", "read_of_each"), [(None, LENGTHS), (20, [3, 0, 20, 20, 1])])
-def test_attention_reads_the_same_beside_the_gru(
-    gru: torch.nn.GRU, most: int | None, read_of_each: list[int]
+def test_it_is_what_gru_and_attention_make_of_all_or_of_the_newest(
+    gru: torch.nn.GRU, most: int | None, read_of_each: list[int], positions: int | None
 ) -> None:
     torch.manual_seed(1)
-    general = GeneralInterest(dim=DIM, weight=0.4, length=most, positions=30).eval()
-    assert general.attention is not None
+    general = GeneralInterest(dim=DIM, weight=0.4, length=most, positions=positions).eval()
+    assert (general.attention is None) == (positions is None)
     histories, ages = ragged(LENGTHS)
     vectors = torch.randn(N_ITEMS, DIM)
 
@@ -78,9 +55,10 @@ def test_attention_reads_the_same_beside_the_gru(
             assert not found[user].any()
             continue
         alone = vectors[rows if most is None else rows[-most:]]
-        by_gru = functional.normalize(general.head(gru(alone)[0]), dim=1)
-        attended = functional.normalize(general.attention(history_of(alone)), dim=1)
-        expected = functional.normalize(by_gru + attended, dim=1)
+        expected = functional.normalize(general.head(gru(alone)[0]), dim=1)
+        if general.attention is not None:
+            attended = functional.normalize(general.attention(history_of(alone)), dim=1)
+            expected = functional.normalize(expected + attended, dim=1)
         torch.testing.assert_close(states[user], expected)
         torch.testing.assert_close(found[user], 0.4 * expected[-1])
 

@@ -522,36 +522,38 @@ def test_programs_that_do_not_know_a_part_refuse_an_encoder_that_has_it() -> Non
 
 
 @pytest.mark.parametrize(
-    ("said", "are"), [("opal-general", "there"), ("opal-attention", "missing")]
+    ("said", "attends", "words"),
+    [
+        (
+            {"model": "opal-general", "general": 0.6},
+            True,
+            "model is opal-general, but tensors of a transformer are there",
+        ),
+        (
+            {"model": "opal-attention", "general": 0.6},
+            False,
+            "model is opal-attention, but tensors of a transformer are missing",
+        ),
+        (
+            {"model": "opal-general", "general": 0.0},
+            False,
+            "general is 0.0, expected more than 0 where model is opal-general",
+        ),
+        (
+            {"model": "opal-attention", "general": 0.0},
+            True,
+            "general is 0.0, expected more than 0 where model is opal-attention",
+        ),
+    ],
 )
-def test_a_name_that_belies_the_tensors_is_refused(
-    stage: Stage, tmp_path: Path, said: str, are: str
+def test_a_name_that_the_file_belies_is_refused(
+    stage: Stage, tmp_path: Path, said: dict[str, Any], attends: bool, words: str
 ) -> None:
-    attention = {} if said == "opal-attention" else {"attention": MAX_LEN}
-    random_encoder(tmp_path, stage, {"general": 0.6, **attention})
+    random_encoder(tmp_path, stage, {"general": 0.6, **({"attention": MAX_LEN} if attends else {})})
     path = tmp_path / "encoder.safetensors"
-    config = {**PAPER_HARD, "stage": stage, "general": 0.6, "model": said}
-    write_encoder(path, load_file(path), config)
+    write_encoder(path, load_file(path), {**PAPER_HARD, "stage": stage, **said})
 
-    with pytest.raises(
-        InputError, match=f"model is {said}, but tensors of a transformer are {are}"
-    ):
-        load_opal(path)
-
-
-@pytest.mark.parametrize("said", ["opal-general", "opal-attention"])
-def test_a_name_that_promises_a_general_interest_of_no_length_is_refused(
-    stage: Stage, tmp_path: Path, said: str
-) -> None:
-    attention = {"attention": MAX_LEN} if said == "opal-attention" else {}
-    random_encoder(tmp_path, stage, {"general": 0.6, **attention})
-    path = tmp_path / "encoder.safetensors"
-    config = {**PAPER_HARD, "stage": stage, "general": 0.0, "model": said}
-    write_encoder(path, load_file(path), config)
-
-    with pytest.raises(
-        InputError, match=f"general is 0.0, expected more than 0 .* model is {said}"
-    ):
+    with pytest.raises(InputError, match=re.escape(words)):
         load_opal(path)
 
 
