@@ -11,7 +11,13 @@ from typing import Any, Literal
 
 from model.config_changes import name_changes
 from model.errors import InputError
-from model.model_names import NEXT_ITEM_MODELS, OPAL, SINGLE_VECTOR_RIVALS, TRAINABLE_MODELS
+from model.model_names import (
+    ATTENTION_MODELS,
+    NEXT_ITEM_MODELS,
+    OPAL,
+    SINGLE_VECTOR_RIVALS,
+    TRAINABLE_MODELS,
+)
 from model.options import MAX_VALUE, check_option, option, option_text, switch
 from model.paper_recipes import OWN_DEFAULTS, PAPER_RECIPES
 
@@ -32,12 +38,19 @@ OPAL_ONLY = frozenset(
         "learn_evolution",
         "general",
         "general_len",
-        "attention",
         "fine_tuning_rate",
         "loss_weights",
     }
 )
 """Fields that say nothing of other models."""
+
+_OF_SOME = {"attention": ATTENTION_MODELS, "next_item": NEXT_ITEM_MODELS}
+
+
+def foreign_options(model: str) -> frozenset[str]:
+    """Return the fields that say nothing of a model, whatever the others are."""
+    of_opal = frozenset() if model == OPAL else OPAL_ONLY
+    return of_opal | {name for name, models in _OF_SOME.items() if model not in models}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,8 +186,8 @@ class TrainingConfig:
     )
     attention: bool | None = option(
         None,
-        "the general interest is made by self-attention too, not by the GRU alone; not given: from "
-        "10,000 users on",
+        "the general interest of opal and cmi is made by self-attention too, not by the GRU alone; "
+        "not given: from 10,000 users on",
         switch,
     )
     next_item: float = option(
@@ -253,7 +266,7 @@ class TrainingConfig:
 
         Sparse data know fewer interests apart (the paper: 4 on its sparser set, else 8). That k
         holds for the rivals as well, so that all have the same; of those with a single vector k is
-        1. Attention is OPAL's.
+        1. Attention reads what makes a general interest, of which OPAL and CMI have one.
 
         Args:
             n_interactions: Interactions of the training part.
@@ -263,8 +276,8 @@ class TrainingConfig:
         if k is None:
             k = _K_OF_SPARSE if n_interactions <= SPARSE_INTERACTIONS else _K
             k = 1 if self.model in SINGLE_VECTOR_RIVALS else min(k, self.dim)
-        if self.model != OPAL or not self.general:
-            attention = None  # it would say nothing
+        if "attention" in self._idle():
+            attention = None
         elif attention is None:
             attention = n_users >= MANY_USERS
         return replace(self, k=k, attention=attention)
@@ -279,21 +292,17 @@ class TrainingConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON types, without what says nothing of the model."""
-        values = asdict(self)
-        if self.model != OPAL:
-            values = {name: value for name, value in values.items() if name not in OPAL_ONLY}
-        elif not self.general:
-            del values["general_len"], values["attention"]
-        if not self._learns_next_items():
-            del values["next_item"]
-        return values
+        idle = self._idle()
+        return {name: value for name, value in asdict(self).items() if name not in idle}
 
-    def _learns_next_items(self) -> bool:
-        """Whether ``next_item`` says anything of the training."""
-        if self.model == OPAL:
-            return self.general > 0
-        has_own_loss = self.model == "sasrec" and self.recipe == "paper"
-        return self.model in NEXT_ITEM_MODELS and not has_own_loss
+    def _idle(self) -> frozenset[str]:
+        """Return the fields that say nothing of the training."""
+        idle = foreign_options(self.model)
+        if self.model == OPAL and not self.general:
+            idle |= {"general_len", "attention", "next_item"}
+        if self.model == "sasrec" and self.recipe == "paper":
+            idle |= {"next_item"}  # it has a loss of its own
+        return idle
 
     def differences(self, before: dict[str, Any], *, training_only: bool = False) -> str:
         """Name the options that are not what they were.

@@ -2,9 +2,9 @@
 
 CMI (arXiv 2205.09593) adds that of a GRU to each interest; OPAL's paper has none. It knows in which
 order things were taken, which sums do not. A block of self-attention (SASRec, arXiv 1808.09781) may
-read beside the GRU: the one looks at any interaction, the other goes from one to the next. Both
-learn by what came next after each interaction (``model.next_item``): by what lies after the cut
-alone they learn too slowly to help (docs/recipe.md).
+read beside the GRU, in OPAL and in CMI: the one looks at any interaction, the other goes from one
+to the next. Both learn by what came next after each interaction (``model.next_item``): by what lies
+after the cut alone they learn too slowly to help (docs/recipe.md).
 """
 
 import math
@@ -62,11 +62,7 @@ class GeneralInterest(nn.Module):
         self.length = length
         self.head = nn.Linear(dim, dim)
         self.log_weight = scalar(math.log(weight), learned=True)
-        self.attention = None
-        if positions is not None:
-            self.attention = CausalTransformer(
-                dim=dim, max_len=positions, n_blocks=N_BLOCKS, dropout=ATTENTION_DROPOUT
-            )
+        self.attention = None if positions is None else new_attention(dim, positions)
 
     @property
     def weight(self) -> Tensor:
@@ -97,7 +93,7 @@ class GeneralInterest(nn.Module):
         states = normalize(states.to(vectors.dtype))
         if self.attention is not None:
             attended = self.attention(pad(vectors, rows, lengths[lengths > 0], ages))
-            states = normalize(states + normalize(attended.to(vectors.dtype)))
+            states = with_attended(states, attended.to(vectors.dtype))
         return ReadHistories(states, rows, lengths)
 
     def forward(self, read: ReadHistories) -> Tensor:
@@ -121,3 +117,25 @@ class GeneralInterest(nn.Module):
         weight, length = self.weight.item(), self.length
         settings: dict[str, object] = {"model": model, "general": weight, "general_len": length}
         return tensors, settings
+
+
+def new_attention(dim: int, positions: int) -> CausalTransformer:
+    """Make what reads beside the GRU.
+
+    Args:
+        dim: d.
+        positions: Ages of interactions that it tells apart.
+    """
+    return CausalTransformer(
+        dim=dim, max_len=positions, n_blocks=N_BLOCKS, dropout=ATTENTION_DROPOUT
+    )
+
+
+def with_attended(states: Tensor, attended: Tensor) -> Tensor:
+    """norm(g + norm(x)), both in the same share.
+
+    Args:
+        states: g, unit length. Shape (n, d), float32.
+        attended: x. Shape (n, d), float32.
+    """
+    return normalize(states + normalize(attended))

@@ -11,3 +11,6 @@ TRAINABLE_MODELS = (OPAL, *MULTI_INTEREST_RIVALS, *SINGLE_VECTOR_RIVALS)
 
 NEXT_ITEM_MODELS = (OPAL, "dssrec", "cmi", *SINGLE_VECTOR_RIVALS)
 """They have a state after each interaction, which can predict the next one."""
+
+ATTENTION_MODELS = (OPAL, "cmi")
+"""They have a general interest, which self-attention may read beside the GRU."""

@@ -97,6 +97,7 @@ _CMI: dict[str, Any] = {
     "min_cut": 6,
     "temperature": 0.1,
     "unit_vectors": True,
+    "attention": False,
     "weight_decay": 1e-4,
     "patience": 10,
 }

@@ -10,17 +10,16 @@ from typing import Any
 
 from model.baselines.names import YARDSTICKS
 from model.command import Result
-from model.config import OPAL_ONLY, TRAINING_OPTIONS, TrainingConfig
+from model.config import OPAL_ONLY, TRAINING_OPTIONS, TrainingConfig, foreign_options
 from model.errors import InputError, OpalError
 from model.model_names import OPAL, TRAINABLE_MODELS
 from model.options import option_name
 from model.result_words import describe_run
 
-_OF_OPAL = {"yardsticks", "fit_on", "device", *TRAINING_OPTIONS}
+_OF_TRAINED = {"yardsticks", "fit_on", "device", *TRAINING_OPTIONS}
 # The options of `train` that only some models take.
 _OPTIONS_OF = {
-    **dict.fromkeys(TRAINABLE_MODELS, _OF_OPAL - OPAL_ONLY),
-    OPAL: _OF_OPAL,
+    **{model: _OF_TRAINED - foreign_options(model) for model in TRAINABLE_MODELS},
     "ease": {"ease_l2"},
 }
 

@@ -11,10 +11,20 @@ from torch import Tensor, nn
 from model.arrays import Floats, Rows
 from model.histories import PADDING, TrainingBatch, sorting_order
 from model.inference.encoder import UserEncoder
-from model.padded import PaddedHistories
+from model.inference.loading import _MODULES
+from model.rivals.cmi import Cmi
 from model.rivals.rival import MAIN, Rival
 
 N_ITEMS, DIM, K, MAX_LEN = 50, 12, 4, 10
+
+
+class AttendingCmi(Cmi):
+    """CMI as it is made for logs of many users."""
+
+    name = "cmi-attention"
+
+    def __init__(self, *, max_len: int, **sizes: Any) -> None:
+        super().__init__(max_len=max_len, positions=max_len, **sizes)
 
 
 def new_rival(cls: type[Rival], *, unit_vectors: bool = True, seed: int = 0) -> Rival:
@@ -78,14 +88,6 @@ def interests(rival: Rival, histories: Sequence[Rows]) -> Floats:
     return result
 
 
-def history_of(vectors: Tensor, ages: Sequence[int] | None = None) -> PaddedHistories:
-    """One history of these vectors. Shape (1, length, d) and so on."""
-    length = len(vectors)
-    of_each = torch.tensor(range(length - 1, -1, -1) if ages is None else ages)
-    is_item = torch.ones(1, length, dtype=torch.bool)
-    return PaddedHistories(vectors.unsqueeze(0), is_item, of_each.unsqueeze(0))
-
-
 def exported(rival: Rival, max_len: int = MAX_LEN) -> tuple[dict[str, Floats], dict[str, Any]]:
     """Return the tensors and settings of a rival's file, copied."""
     tensors, settings = rival.exported(MAIN)
@@ -95,6 +97,5 @@ def exported(rival: Rival, max_len: int = MAX_LEN) -> tuple[dict[str, Floats], d
 
 def load(tensors: dict[str, Floats], settings: dict[str, Any]) -> UserEncoder:
     """Load with the module that belongs to the model."""
-    module = import_module(f"model.inference.{settings['model'].replace('-', '_')}")
-    encoder: UserEncoder = module.load(tensors, settings)
+    encoder: UserEncoder = import_module(_MODULES[settings["model"]]).load(tensors, settings)
     return encoder

@@ -9,7 +9,7 @@ from model.evolution import Head
 from model.inference.arithmetic import normalise
 from model.inference.lengths import model_of
 from model.inference.parts import Parts
-from model.inference.transformer import Transformer, read_transformer
+from model.inference.transformer import Transformer, read_attention
 from model.tensor_files import Tensors
 
 WITHOUT, ATTENDS = "opal", "opal-attention"
@@ -64,18 +64,12 @@ def read_general(tensors: Tensors, settings: dict[str, Any], dim: int) -> Genera
         ValueError: A tensor of self-attention is missing or does not fit; the message names it.
     """
     model = model_of(tensors, settings)
-    attends = model == ATTENDS
-    if attends != any(name.startswith("transformer.") for name in tensors):
-        raise ValueError(
-            f"model is {model}, but tensors of a transformer are "
-            f"{'missing' if attends else 'there'}"
-        )
+    length = min(settings.get("general_len") or settings["max_len"], settings["max_len"])
+    attention = read_attention(tensors, dim, length, model=model, attends=model == ATTENDS)
     weight = settings.get("general", 0.0)
     if not weight:
         if model != WITHOUT:
             raise ValueError(f"general is {weight}, expected more than 0 where model is {model}")
         return None
-    length = min(settings.get("general_len") or settings["max_len"], settings["max_len"])
-    attention = read_transformer(tensors, dim, length) if attends else None
     head = Head(weight=tensors["general.weight"], bias=tensors["general.bias"])
     return General(head, weight, length, attention)

@@ -13,7 +13,7 @@ from model.tensor_files import DAMAGE, map_tensors
 ENCODER_FILE = "encoder.safetensors"
 
 # Each has load(tensors, settings); a file that names no model holds OPAL without a general
-# interest, as all once did. Programs that do not know one of OPAL's names refuse it.
+# interest, as all once did. Programs that do not know one of a model's names refuse it.
 _MODULES = {
     "opal": "model.inference.opal",
     "opal-general": "model.inference.opal",
@@ -24,6 +24,7 @@ _MODULES = {
     "comirec-sa": "model.inference.comirec_sa",
     "dssrec": "model.inference.dssrec",
     "cmi": "model.inference.cmi",
+    "cmi-attention": "model.inference.cmi",
     "gru4rec": "model.inference.gru4rec",
     "sasrec": "model.inference.sasrec",
 }

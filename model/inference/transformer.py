@@ -155,6 +155,29 @@ class Transformer:
         return states
 
 
+def read_attention(
+    tensors: Tensors, dim: int, max_len: int, *, model: str, attends: bool
+) -> Transformer | None:
+    """Read what a model has only where its name says so; see ``read_transformer``.
+
+    Args:
+        tensors: By name.
+        dim: d.
+        max_len: Interactions that it is to read.
+        model: Its name in the file.
+        attends: Whether that name says so.
+
+    Raises:
+        ValueError: The name and the tensors do not agree; or as ``read_transformer``.
+    """
+    if attends != any(name.startswith("transformer.") for name in tensors):
+        raise ValueError(
+            f"model is {model}, but tensors of a transformer are "
+            f"{'missing' if attends else 'there'}"
+        )
+    return read_transformer(tensors, dim, max_len) if attends else None
+
+
 def read_transformer(tensors: Tensors, dim: int, max_len: int) -> Transformer:
     """Read all ``transformer.…``.
 

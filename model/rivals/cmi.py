@@ -5,7 +5,7 @@ history; one general interest, by a GRU over all of it, is added to each categor
 leaves open follows the authors' program (github.com/libeibei95/CMI).
 """
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -17,12 +17,14 @@ from model.config import TrainingConfig
 from model.cooccurrence import cluster_directions
 from model.device import mixed_precision
 from model.encoder import normalize
+from model.general_interest import new_attention, with_attended
 from model.losses import orthogonality_loss, uniformity_loss
 from model.padded import PaddedHistories, pad
 from model.ragged import all_states, last_states
 from model.rivals.batch import RivalBatch
 from model.rivals.gru4rec import as_sequences, gru_tensors
 from model.rivals.rival import Rival
+from model.rivals.single_vector import newest
 
 ASSIGNMENT_TEMPERATURE = 0.1
 CONTRAST_TEMPERATURE = 0.1
@@ -42,19 +44,30 @@ LONGEST_UNSPLIT = 6
 class Cmi(Rival):
     """z_j = norm(Σ_t a_tj e_t) + norm(g), a_t = softmax_j(e_t · c_j / τ), g from a GRU.
 
+    With self-attention, which is not of the paper, norm(norm(g) + norm(x)) is added, as OPAL's
+    ``model.general_interest`` makes it.
+
     Args:
+        positions: Ages of interactions that self-attention tells apart; None: there is none.
         sizes: See ``Rival``.
     """
 
     name: ClassVar[str] = "cmi"
     draws_at_random = True
 
-    def __init__(self, **sizes: Any) -> None:
+    def __init__(self, *, positions: int | None = None, **sizes: Any) -> None:
         super().__init__(**sizes)
         self.category_table = nn.Parameter(torch.empty(self.n_interests, self.dim))
         nn.init.orthogonal_(self.category_table)
         self.gru = nn.GRU(self.dim, self.dim, bias=False)
         self.head = nn.Linear(self.dim, self.dim)
+        self.attention = None if positions is None else new_attention(self.dim, positions)
+
+    @classmethod
+    def from_config(cls, config: TrainingConfig, *, max_len: int, **sizes: Any) -> Self:
+        """See ``TrainableEncoder.from_config``."""
+        positions = max_len if config.attention else None
+        return super().from_config(config, max_len=max_len, positions=positions, **sizes)
 
     @torch.no_grad()
     def start_from(self, item_vectors: Floats, random: np.random.Generator) -> None:
@@ -79,14 +92,22 @@ class Cmi(Rival):
         return logits.softmax(2) * histories.is_item.unsqueeze(2)
 
     def _general_interest(self, histories: PaddedHistories) -> Tensor:
-        """norm(ReLU(W h + b)) of the GRU's last state h. Shape (batch, d), float32."""
+        """What is made of each whole history, unit length. Shape (batch, d), float32."""
+        if self.attention is not None:
+            return newest(self._general_states(histories), histories.is_item)
         states, order = last_states(self.gru, *as_sequences(histories))
-        general = normalize(functional.relu(self.head(states)).float())
+        general = normalize(self._of_gru(states))
         return torch.empty_like(general).index_copy(0, order, general)
 
     def _general_states(self, histories: PaddedHistories) -> Tensor:
         """The general interest after each interaction, one history after the other. (n, d)."""
-        states = all_states(self.gru, *as_sequences(histories))
+        states = self._of_gru(all_states(self.gru, *as_sequences(histories)))
+        if self.attention is None:
+            return states  # which those who use it scale
+        return with_attended(normalize(states), self.attention(histories).float())
+
+    def _of_gru(self, states: Tensor) -> Tensor:
+        """ReLU(W h + b) of states h of the GRU. Shape (n, d), float32."""
         return functional.relu(self.head(states)).float()
 
     def losses_of(self, batch: RivalBatch, config: TrainingConfig) -> dict[str, Tensor]:
@@ -119,11 +140,13 @@ class Cmi(Rival):
             **gru_tensors(self.gru),
             "head.weight": self.head.weight,
             "head.bias": self.head.bias,
+            **({} if self.attention is None else self.attention.tensors()),
         }
 
     def own_settings(self) -> dict[str, object]:
-        """See ``Rival.own_settings``."""
-        return {"temperature": ASSIGNMENT_TEMPERATURE}
+        """See ``Rival.own_settings``; programs that know no attention refuse this ``model``."""
+        attends = {} if self.attention is None else {"model": "cmi-attention"}
+        return {"temperature": ASSIGNMENT_TEMPERATURE, **attends}
 
 
 def two_halves(histories: PaddedHistories) -> PaddedHistories:

@@ -182,7 +182,7 @@ def test_what_learns_no_next_items_in_a_history_says_nothing_of_how(
 def test_a_rivals_values_do_not_name_what_only_opal_has() -> None:
     mine, theirs = TrainingConfig().to_dict(), TrainingConfig(model="mind").to_dict()
 
-    assert mine.keys() - theirs.keys() == OPAL_ONLY | {"next_item"}
+    assert mine.keys() - theirs.keys() == OPAL_ONLY | {"attention", "next_item"}
     assert theirs["model"] == "mind"
 
 
@@ -229,7 +229,12 @@ def test_attention_follows_from_the_number_of_users_where_it_is_not_given() -> N
     assert attention(MANY_USERS, attention=False) is False
     assert attention(10, attention=True) is True
     assert attention(MANY_USERS, general=0.0) is None, "it says nothing there"
-    assert attention(MANY_USERS, model="cmi") is None
+    assert attention(MANY_USERS, model="cmi") is True
+    assert attention(MANY_USERS - 1, model="cmi") is False
+    assert attention(MANY_USERS, model="mind") is None
+
+    paper = TrainingConfig.for_recipe("paper", model="cmi")
+    assert paper.fitted_to(10**6, MANY_USERS).attention is False
 
 
 def test_popularity_is_said_of_vectors_that_have_no_length_of_their_own() -> None:

@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from model.general_interest import GeneralInterest
 from model.ragged import RaggedRows
-from tests.rivals import history_of
+from tests.padded import history_of
 
 DIM, N_ITEMS = 6, 30
 LENGTHS = [3, 0, 20, 29, 1]

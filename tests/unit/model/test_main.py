@@ -109,6 +109,7 @@ def test_the_weight_of_ease_is_an_option(
             "comirec-sa",
         ),
         ("--model gru4rec --assignment-temperature 1", "--assignment-temperature", "gru4rec"),
+        ("--model mind --attention on --next-item 0", "--attention, --next-item", "mind"),
     ],
 )
 def test_an_option_of_another_model_is_refused(

@@ -26,6 +26,7 @@ def test_every_trainable_model_has_an_encoder_without_torch() -> None:
         *TRAINABLE_MODELS,
         "opal-general",
         "opal-attention",
-    }, "which are OPAL too"
+        "cmi-attention",
+    }, "which are OPAL and CMI too"
     for module in loading._MODULES.values():
         assert callable(import_module(module).load)

@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from model.padded import PaddedHistories
 from model.transformer import CausalBlock, CausalTransformer
-from tests.rivals import history_of
+from tests.padded import history_of
 
 DIM, MAX_LEN = 8, 6
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.config import TrainingConfig
+from model.config import Recipe, TrainingConfig
 from model.dataset import Dataset
 from model.padded import PaddedHistories
 from model.recipe import new_encoder, new_sampler
@@ -14,8 +14,9 @@ from model.rivals import cmi as module
 from model.rivals.batch import read_batch
 from model.rivals.cmi import LONGEST_UNSPLIT, Cmi, contrast_loss, two_halves
 from model.rivals.rival import MAIN
+from tests.padded import history_of
 from tests.planted import chance_of, normalised_mutual_information
-from tests.rivals import DIM, K, batch_of, exported, history_of, load, new_rival, ragged
+from tests.rivals import DIM, AttendingCmi, K, batch_of, exported, load, new_rival, ragged
 
 
 def cmi() -> Cmi:
@@ -53,6 +54,48 @@ def test_served_shares_are_the_assignment_to_categories() -> None:
     np.testing.assert_allclose(served.assignment, expected.detach(), atol=1e-5)
     assert encoder.hyper_categories is not None
     np.testing.assert_allclose(np.linalg.norm(encoder.hyper_categories, axis=1), 1, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_attention_reads_beside_the_gru() -> None:
+    rival = new_rival(AttendingCmi).eval()
+    assert isinstance(rival, Cmi)
+    assert rival.attention is not None
+    vectors = functional.normalize(torch.randn(5, DIM), dim=1)
+    attended = functional.normalize(rival.attention(history_of(vectors))[-1], dim=0)
+
+    found = rival.encode(history_of(vectors))[0]
+
+    attention, rival.attention = rival.attention, None
+    by_gru = rival._general_interest(history_of(vectors))[0]
+    of_categories = rival.encode(history_of(vectors))[0] - by_gru
+    expected = of_categories + functional.normalize(by_gru + attended, dim=0)
+    torch.testing.assert_close(found, expected)
+    assert len(attention.blocks) == 1
+
+
+@pytest.mark.parametrize(("cls", "other"), [(Cmi, AttendingCmi), (AttendingCmi, Cmi)])
+def test_a_name_that_the_file_belies_is_refused(cls: type[Cmi], other: type[Cmi]) -> None:
+    tensors, settings = exported(new_rival(cls))
+    is_there = "there" if cls is AttendingCmi else "missing"
+
+    with pytest.raises(ValueError, match=f"model is {other.name}, but .* are {is_there}"):
+        load(tensors, {**settings, "model": other.name})
+
+
+def test_many_users_make_it_attend_and_the_paper_never(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ages(recipe: Recipe, **given: object) -> int | None:
+        given = {"k": 3, "dim": 16, "max_len": 7, **given}
+        config = TrainingConfig.for_recipe(recipe, given, model="cmi")
+        encoder = new_encoder(dataset, config, dataset.train_end)
+        assert isinstance(encoder, Cmi)
+        return None if encoder.attention is None else len(encoder.attention.positions)
+
+    assert [ages("default"), ages("default", attention=True)] == [None, 7]
+    monkeypatch.setattr("model.config.MANY_USERS", dataset.n_users)
+    assert [ages("default"), ages("default", attention=False), ages("paper")] == [7, None, None]
 
 
 @pytest.mark.parametrize("temperature", [None, 0, -1.0, float("nan"), float("inf"), "0.1", True])

@@ -4,7 +4,8 @@ import torch
 
 from model.rivals.capsules import route
 from model.rivals.comirec_dr import ComiRecDr
-from tests.rivals import DIM, K, history_of, new_rival
+from tests.padded import history_of
+from tests.rivals import DIM, K, new_rival
 
 
 def test_interests_are_routed_from_logits_of_0_with_a_map_each() -> None:

@@ -3,7 +3,8 @@
 import torch
 
 from model.rivals.comirec_sa import ComiRecSa
-from tests.rivals import DIM, K, history_of, new_rival
+from tests.padded import history_of
+from tests.rivals import DIM, K, new_rival
 
 
 def test_interest_is_the_sum_of_items_weighted_by_its_attention() -> None:

@@ -12,7 +12,8 @@ from model.rivals import dssrec as module
 from model.rivals.batch import RivalBatch, read_batch
 from model.rivals.dssrec import DssRec, futures, next_only, sequence_loss
 from model.rivals.rival import MAIN
-from tests.rivals import DIM, K, exported, history_of, load, new_rival, ragged
+from tests.padded import history_of
+from tests.rivals import DIM, K, exported, load, new_rival, ragged
 
 
 def dssrec() -> DssRec:

@@ -26,7 +26,17 @@ from model.rivals.octopus import Octopus
 from model.rivals.rival import MAIN, Rival
 from model.rivals.sasrec import SasRec
 from tests.planted import PlantedLog
-from tests.rivals import DIM, MAX_LEN, K, exported, interests, load, new_rival, ragged
+from tests.rivals import (
+    DIM,
+    MAX_LEN,
+    AttendingCmi,
+    K,
+    exported,
+    interests,
+    load,
+    new_rival,
+    ragged,
+)
 
 RIVALS: list[type[Rival]] = [
     ComiRecSa,
@@ -34,12 +44,13 @@ RIVALS: list[type[Rival]] = [
     ComiRecDr,
     Octopus,
     Cmi,
+    AttendingCmi,
     DssRec,
     Gru4Rec,
     SasRec,
 ]
 # Whose encoding depends on how long ago an interaction was, besides on the order.
-KNOW_AGE: list[type[Rival]] = [ComiRecSa, Mind, ComiRecDr, DssRec, SasRec]
+KNOW_AGE: list[type[Rival]] = [ComiRecSa, Mind, ComiRecDr, AttendingCmi, DssRec, SasRec]
 
 every_rival = pytest.mark.parametrize("cls", RIVALS, ids=lambda cls: cls.name)
 sizes = pytest.mark.parametrize("unit_vectors", [True, False], ids=["unit", "free"])

@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 
 from model.rivals.gru4rec import Gru4Rec
-from tests.rivals import DIM, history_of, new_rival
+from tests.padded import history_of
+from tests.rivals import DIM, new_rival
 
 
 def test_user_is_the_last_state_of_gated_recurrent_units() -> None:

@@ -6,7 +6,8 @@ import torch
 
 from model.rivals.capsules import route
 from model.rivals.mind import Mind
-from tests.rivals import DIM, K, exported, history_of, load, new_rival, ragged
+from tests.padded import history_of
+from tests.rivals import DIM, K, exported, load, new_rival, ragged
 
 
 def mind() -> Mind:

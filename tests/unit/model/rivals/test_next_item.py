@@ -16,7 +16,8 @@ from model.rivals.gru4rec import Gru4Rec
 from model.rivals.rival import MAIN, Rival
 from model.rivals.sasrec import SasRec
 from tests import rivals
-from tests.rivals import DIM, MAX_LEN, N_ITEMS, history_of
+from tests.padded import history_of
+from tests.rivals import DIM, MAX_LEN, N_ITEMS
 
 CONFIG = TrainingConfig(model="sasrec", dim=DIM, max_len=MAX_LEN)
 

@@ -8,7 +8,8 @@ from model.dataset import Dataset
 from model.recipe import new_sampler
 from model.rivals.octopus import Octopus
 from model.rivals.rival import MAIN
-from tests.rivals import DIM, MAX_LEN, K, exported, history_of, load, new_rival, ragged
+from tests.padded import history_of
+from tests.rivals import DIM, MAX_LEN, K, exported, load, new_rival, ragged
 
 
 def octopus() -> Octopus:
