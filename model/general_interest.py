@@ -13,8 +13,9 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from model.encoder import normalize, scalar
+from model.gru import all_states
 from model.padded import pad
-from model.ragged import RaggedRows, all_states
+from model.ragged import RaggedRows
 from model.transformer import CausalTransformer
 
 N_BLOCKS = 1

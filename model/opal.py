@@ -23,11 +23,12 @@ from model.cooccurrence import cluster_directions
 from model.device import mixed_precision
 from model.encoder import Exported, Stage, TrainableEncoder, normalize, normalize_or, scalar
 from model.general_interest import GeneralInterest, ReadHistories
+from model.gru import gru_tensors, last_states
 from model.histories import PADDING, TrainingBatch
 from model.losses import future_item_loss, score_items, score_own_items
 from model.next_item import Candidates, next_item_loss
 from model.objective import guidance_losses
-from model.ragged import RaggedRows, Recency, last_states, weighted_sums
+from model.ragged import RaggedRows, Recency, weighted_sums
 
 SOFT, HARD = "soft", "hard"
 
@@ -235,9 +236,7 @@ class OpalEncoder(TrainableEncoder):
             "hyper_category": self.hyper_categories(),
         }
         if stage == HARD or self.general is not None:
-            # torch names the weights of the GRU's only layer with the suffix _l0.
-            gru = {name.removesuffix("_l0"): value for name, value in self.gru.state_dict().items()}
-            tensors |= {f"gru.{name}": value for name, value in gru.items()}
+            tensors |= gru_tensors(self.gru)
         if stage == HARD:
             tensors |= {f"head.{name}": value for name, value in self.head.state_dict().items()}
         settings = {

@@ -18,11 +18,11 @@ from model.cooccurrence import cluster_directions
 from model.device import mixed_precision
 from model.encoder import normalize
 from model.general_interest import new_attention, with_attended
+from model.gru import all_states, gru_tensors, last_states
 from model.losses import orthogonality_loss, uniformity_loss
 from model.padded import PaddedHistories, pad
-from model.ragged import all_states, last_states
 from model.rivals.batch import RivalBatch
-from model.rivals.gru4rec import as_sequences, gru_tensors
+from model.rivals.gru4rec import as_sequences
 from model.rivals.rival import Rival
 from model.rivals.single_vector import newest
 

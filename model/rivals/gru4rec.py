@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from model.gru import all_states, gru_tensors
 from model.padded import PaddedHistories
-from model.ragged import all_states
 from model.rivals.single_vector import SingleVectorRival
 
 
@@ -41,7 +41,7 @@ class Gru4Rec(SingleVectorRival):
 
 
 def as_sequences(histories: PaddedHistories) -> tuple[Tensor, Tensor, Tensor, int]:
-    """Return what ``model.ragged`` runs a GRU over.
+    """Return what ``model.gru`` runs a GRU over.
 
     Returns:
         e of each interaction, shape (n, d), float32; their rows and users, each of shape (n,),
@@ -51,9 +51,3 @@ def as_sequences(histories: PaddedHistories) -> tuple[Tensor, Tensor, Tensor, in
     rows = torch.arange(len(vectors), device=vectors.device)
     owners = torch.repeat_interleave(histories.is_item.sum(1))
     return vectors, rows, owners, len(histories.is_item)
-
-
-def gru_tensors(gru: nn.GRU) -> dict[str, Tensor]:
-    """Return the weights of a GRU without biases by the names of ``model.inference.gru``."""
-    weights = gru.state_dict()
-    return {"gru.weight_ih": weights["weight_ih_l0"], "gru.weight_hh": weights["weight_hh_l0"]}
