@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from model.encoder import normalize, scalar
 from model.gru import all_states
-from model.padded import pad
+from model.padded import LaidOutHistories
 from model.ragged import RaggedRows
 from model.transformer import CausalTransformer
 
@@ -93,7 +93,8 @@ class GeneralInterest(nn.Module):
         # Half precision ends here: norm(x) would lose short vectors in it.
         states = normalize(states.to(vectors.dtype))
         if self.attention is not None:
-            attended = self.attention(pad(vectors, rows, lengths[lengths > 0], ages))
+            laid_out = LaidOutHistories(vectors.index_select(0, rows), lengths[lengths > 0], ages)
+            attended = self.attention(laid_out)
             states = with_attended(states, attended.to(vectors.dtype))
         return ReadHistories(states, rows, lengths)
 

@@ -1,9 +1,23 @@
-"""Histories of different lengths in one array, for what runs over whole sequences."""
+"""Vectors of histories of different lengths in one array, for what runs over whole sequences."""
 
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+
+class LaidOutHistories(NamedTuple):
+    """Histories laid one after the other, the oldest interaction first.
+
+    Attributes:
+        vectors: e of each interaction. Shape (n, d), float32.
+        lengths: Interactions of each history. Shape (batch,), int64.
+        ages: As of ``PaddedHistories``. Shape (n,), int64.
+    """
+
+    vectors: Tensor
+    lengths: Tensor
+    ages: Tensor
 
 
 class PaddedHistories(NamedTuple):
@@ -19,6 +33,11 @@ class PaddedHistories(NamedTuple):
     vectors: Tensor
     is_item: Tensor
     ages: Tensor
+
+    def laid_out(self) -> LaidOutHistories:
+        """Return them one after the other."""
+        is_item = self.is_item
+        return LaidOutHistories(self.vectors[is_item], is_item.sum(1), self.ages[is_item])
 
 
 def pad(vectors: Tensor, rows: Tensor, lengths: Tensor, ages: Tensor) -> PaddedHistories:

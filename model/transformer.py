@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.padded import PaddedHistories
+from model.padded import LaidOutHistories
 
 GROUPS = 8
 """Of histories by length, in attention."""
@@ -35,7 +35,7 @@ class CausalTransformer(nn.Module):
         self.blocks = nn.ModuleList(CausalBlock(dim, dropout) for _ in range(n_blocks))
         self.norm = nn.LayerNorm(dim)
 
-    def forward(self, histories: PaddedHistories) -> Tensor:
+    def forward(self, histories: LaidOutHistories) -> Tensor:
         """Return the state at each interaction.
 
         Args:
@@ -44,16 +44,13 @@ class CausalTransformer(nn.Module):
         Returns:
             Histories one after the other. Shape (n_interactions, d), float32.
         """
-        is_item = histories.is_item
-        lengths, order = is_item.sum(1).sort(descending=True, stable=True)
-        number = (is_item.flatten().cumsum(0) - 1).view_as(is_item)
-        interactions = number[order][is_item[order]]  # the longest history first
+        vectors, lengths, ages = histories
+        interactions, lengths = _longest_first(lengths)
         groups = _groups(lengths)
 
-        dim = histories.vectors.shape[2]
-        ages = histories.ages[is_item].clamp(max=len(self.positions) - 1)
+        ages = ages.clamp(max=len(self.positions) - 1)
         # Items as large as the layer norms make them, as in the authors' program.
-        states = histories.vectors[is_item] * dim**0.5
+        states = vectors * vectors.shape[1] ** 0.5
         states = self.dropout(states + functional.embedding(ages, self.positions))
         states = states.index_select(0, interactions)
         for block in self.blocks:
@@ -117,6 +114,16 @@ class _Group(NamedTuple):
 
     shape: tuple[int, int]
     places: Tensor
+
+
+def _longest_first(lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the places of all interactions, the longest history first, and its lengths."""
+    sorted_lengths, order = lengths.sort(descending=True, stable=True)
+    # Where a history begins before and after, for each of its interactions.
+    before = (lengths.cumsum(0) - lengths)[order]
+    after = sorted_lengths.cumsum(0) - sorted_lengths
+    moved = torch.repeat_interleave(before - after, sorted_lengths)
+    return moved + torch.arange(len(moved), device=moved.device), sorted_lengths
 
 
 def _groups(lengths: Tensor) -> list[_Group]:

@@ -104,7 +104,8 @@ class Cmi(Rival):
         states = self._of_gru(all_states(self.gru, *as_sequences(histories)))
         if self.attention is None:
             return states  # which those who use it scale
-        return with_attended(normalize(states), self.attention(histories).float())
+        attended = self.attention(histories.laid_out()).float()
+        return with_attended(normalize(states), attended)
 
     def _of_gru(self, states: Tensor) -> Tensor:
         """ReLU(W h + b) of states h of the GRU. Shape (n, d), float32."""

@@ -75,7 +75,9 @@ class DssRec(Rival):
 
     def encode(self, histories: PaddedHistories) -> Tensor:
         """See ``Rival.encode``."""
-        return self._intentions(histories, self.transformer(histories), self.history_bias)
+        return self._intentions(
+            histories, self.transformer(histories.laid_out()), self.history_bias
+        )
 
     def _intentions(self, histories: PaddedHistories, states: Tensor, bias: Tensor) -> Tensor:
         """φ of histories, or of futures, which have a β of their own. Shape (batch, k, d).
@@ -109,10 +111,11 @@ class DssRec(Rival):
         """See ``Rival.losses_of``; states predict the next items too, with the default recipe."""
         told_apart = max(1, TOLD_APART // self.n_interests)
         with mixed_precision(self.item_table.device):
-            states: Tensor = self.transformer(batch.histories)
+            states: Tensor = self.transformer(batch.histories.laid_out())
             history = self._intentions(batch.histories, states, self.history_bias).float()
             ahead = futures(batch, told_apart, self.max_len)
-            future = self._intentions(ahead, self.transformer(ahead), self.future_bias).float()
+            of_future = self.transformer(ahead.laid_out())
+            future = self._intentions(ahead, of_future, self.future_bias).float()
         predicted = next_only(batch) if self.next_item_only else batch
         return {
             "prediction": self.best_interest_loss(predicted, self._sized(history)),

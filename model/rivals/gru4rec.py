@@ -47,7 +47,6 @@ def as_sequences(histories: PaddedHistories) -> tuple[Tensor, Tensor, Tensor, in
         e of each interaction, shape (n, d), float32; their rows and users, each of shape (n,),
         int64; and how many users there are.
     """
-    vectors = histories.vectors[histories.is_item]
+    vectors, lengths, _ = histories.laid_out()
     rows = torch.arange(len(vectors), device=vectors.device)
-    owners = torch.repeat_interleave(histories.is_item.sum(1))
-    return vectors, rows, owners, len(histories.is_item)
+    return vectors, rows, torch.repeat_interleave(lengths), len(lengths)

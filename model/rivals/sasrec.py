@@ -48,7 +48,7 @@ class SasRec(SingleVectorRival):
 
     def states(self, histories: PaddedHistories) -> Tensor:
         """See ``SingleVectorRival.states``."""
-        states: Tensor = self.transformer(histories)
+        states: Tensor = self.transformer(histories.laid_out())
         return states
 
     def losses_of(self, batch: RivalBatch, config: TrainingConfig) -> dict[str, Tensor]:

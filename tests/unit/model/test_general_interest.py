@@ -57,7 +57,7 @@ def test_it_is_what_gru_and_attention_make_of_all_or_of_the_newest(
         alone = vectors[rows if most is None else rows[-most:]]
         expected = functional.normalize(general.head(gru(alone)[0]), dim=1)
         if general.attention is not None:
-            attended = functional.normalize(general.attention(history_of(alone)), dim=1)
+            attended = functional.normalize(general.attention(history_of(alone).laid_out()), dim=1)
             expected = functional.normalize(expected + attended, dim=1)
         torch.testing.assert_close(states[user], expected)
         torch.testing.assert_close(found[user], 0.4 * expected[-1])

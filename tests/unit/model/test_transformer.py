@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from model.padded import PaddedHistories
+from model.padded import LaidOutHistories
 from model.transformer import CausalBlock, CausalTransformer
 from tests.padded import history_of
 
@@ -48,29 +48,31 @@ def test_states_are_those_of_a_loop(transformer: CausalTransformer) -> None:
         states = slow_block(block, states)
 
     expected = torch.stack([transformer.norm(state) for state in states])
-    torch.testing.assert_close(transformer(history_of(vectors, ages)), expected)
+    torch.testing.assert_close(transformer(history_of(vectors, ages).laid_out()), expected)
 
 
 def test_a_state_knows_nothing_of_later_interactions(transformer: CausalTransformer) -> None:
     vectors = torch.randn(5, DIM)
-    before = transformer(history_of(vectors))
+    before = transformer(history_of(vectors).laid_out())
     vectors[3] += 1
-    after = transformer(history_of(vectors))
+    after = transformer(history_of(vectors).laid_out())
 
     assert (before[:3] == after[:3]).all()
     assert (before[3:] != after[3:]).any(1).all()
 
 
-def test_what_lies_where_padding_is_does_not_matter(transformer: CausalTransformer) -> None:
-    is_item = torch.tensor([[True] * 2 + [False] * 3, [True] * 5])
-    ages = torch.tensor([[1, 0, 0, 0, 0], [4, 3, 2, 1, 0]])
-    vectors = torch.randn(2, 5, DIM)
-    before = transformer(PaddedHistories(vectors, is_item, ages))
-    vectors[~is_item] = 1e6
-    after = transformer(PaddedHistories(vectors, is_item, ages))
+def test_histories_of_any_lengths_together_are_what_each_is_alone(
+    transformer: CausalTransformer,
+) -> None:
+    lengths = [2, 5, 1, 5, 3, 1, 4, 2, 1, 3, 6]
+    histories = [history_of(torch.randn(length, DIM)).laid_out() for length in lengths]
 
-    assert len(before) == 7
-    assert (before == after).all()
+    together = transformer(
+        LaidOutHistories(*(torch.cat(parts) for parts in zip(*histories, strict=True)))
+    )
+
+    for history, states in zip(histories, together.split(lengths), strict=True):
+        torch.testing.assert_close(states, transformer(history))
 
 
 def test_interactions_older_than_any_in_training_share_a_position(
@@ -78,13 +80,15 @@ def test_interactions_older_than_any_in_training_share_a_position(
 ) -> None:
     vectors = torch.randn(2, DIM)
 
-    oldest, older = (transformer(history_of(vectors, [age, 0])) for age in (MAX_LEN - 1, 50))
+    oldest, older = (
+        transformer(history_of(vectors, [age, 0]).laid_out()) for age in (MAX_LEN - 1, 50)
+    )
 
     assert (oldest == older).all()
 
 
 def test_dropout_is_for_training_alone(transformer: CausalTransformer) -> None:
-    history = history_of(torch.randn(4, DIM))
+    history = history_of(torch.randn(4, DIM)).laid_out()
 
     assert (transformer(history) == transformer(history)).all()
     transformer.train()

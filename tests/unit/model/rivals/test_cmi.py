@@ -62,7 +62,7 @@ def test_attention_reads_beside_the_gru() -> None:
     assert isinstance(rival, Cmi)
     assert rival.attention is not None
     vectors = functional.normalize(torch.randn(5, DIM), dim=1)
-    attended = functional.normalize(rival.attention(history_of(vectors))[-1], dim=0)
+    attended = functional.normalize(rival.attention(history_of(vectors).laid_out())[-1], dim=0)
 
     found = rival.encode(history_of(vectors))[0]
 

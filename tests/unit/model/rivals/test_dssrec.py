@@ -25,7 +25,7 @@ def dssrec() -> DssRec:
 def test_intentions_are_those_of_a_loop() -> None:
     rival = dssrec()
     vectors, ages = torch.randn(4, DIM), [6, 3, 1, 0]
-    states = rival.transformer(history_of(vectors, ages))
+    states = rival.transformer(history_of(vectors, ages).laid_out())
 
     def likeness(first: Tensor, second: Tensor) -> Tensor:
         score: Tensor = first @ second / DIM**0.5
@@ -61,7 +61,7 @@ def test_served_shares_are_the_intentions_of_each_interaction() -> None:
 
     served = load(*exported(rival)).encode(history)
 
-    states = rival.transformer(history_of(rival.embed(torch.from_numpy(history))))
+    states = rival.transformer(history_of(rival.embed(torch.from_numpy(history))).laid_out())
     logits = rival.state_norm(states) @ rival.prototype_norm(rival.prototypes).T / DIM**0.5
     np.testing.assert_allclose(served.assignment, logits.softmax(1).detach(), atol=1e-5)
 
