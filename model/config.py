@@ -266,7 +266,7 @@ class TrainingConfig:
 
         Sparse data know fewer interests apart (the paper: 4 on its sparser set, else 8). That k
         holds for the rivals as well, so that all have the same; of those with a single vector k is
-        1. Attention reads what makes a general interest, of which OPAL and CMI have one.
+        1. Attention is a part of a general interest, which OPAL and CMI have.
 
         Args:
             n_interactions: Interactions of the training part.
@@ -276,7 +276,7 @@ class TrainingConfig:
         if k is None:
             k = _K_OF_SPARSE if n_interactions <= SPARSE_INTERACTIONS else _K
             k = 1 if self.model in SINGLE_VECTOR_RIVALS else min(k, self.dim)
-        if "attention" in self._idle():
+        if "attention" in self.idle_options():
             attention = None
         elif attention is None:
             attention = n_users >= MANY_USERS
@@ -292,10 +292,10 @@ class TrainingConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON types, without what says nothing of the model."""
-        idle = self._idle()
+        idle = self.idle_options()
         return {name: value for name, value in asdict(self).items() if name not in idle}
 
-    def _idle(self) -> frozenset[str]:
+    def idle_options(self) -> frozenset[str]:
         """Return the fields that say nothing of the training."""
         idle = foreign_options(self.model)
         if self.model == OPAL and not self.general:

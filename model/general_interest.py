@@ -20,7 +20,7 @@ from model.transformer import CausalTransformer
 
 N_BLOCKS = 1
 ATTENTION_DROPOUT = 0.2
-"""As of the rivals that attend (``model.rivals.sasrec``): half of a history is dropped already."""
+"""As of the rivals that attend (``model.rivals.sasrec``)."""
 
 
 class ReadHistories(NamedTuple):

@@ -47,7 +47,8 @@ def add_train(commands: Any) -> None:
     recipe = command.add_argument_group(
         "of all models but the yardsticks, what it learns by",
         "a recipe is a set of values for all of these; where a rival's own paper says something "
-        "else, model/paper_recipes.py holds it",
+        "else, model/paper_recipes.py holds it; an option that says which models it is of is "
+        "refused for the others",
     )
     opal = command.add_argument_group("of --model opal, besides")
     ease = command.add_argument_group("of --model ease")
@@ -126,6 +127,9 @@ def _train(arguments: argparse.Namespace) -> Result:
     fit_on, device = given.pop("fit_on", "train"), given.pop("device", "auto")
     recipe = given.pop("recipe", "default")
     config = TrainingConfig.for_recipe(recipe, given, model=arguments.model)
+    if idle := config.idle_options() & given.keys():
+        names = ", ".join(map(option_name, sorted(idle)))
+        raise InputError(f"{names}: of no use with the other options; leave it out")
     import torch
 
     from model.fit import fit

@@ -21,8 +21,6 @@ N_ITEMS, DIM, K, MAX_LEN = 50, 12, 4, 10
 class AttendingCmi(Cmi):
     """CMI as it is made for logs of many users."""
 
-    name = "cmi-attention"
-
     def __init__(self, *, max_len: int, **sizes: Any) -> None:
         super().__init__(max_len=max_len, positions=max_len, **sizes)
 

@@ -100,10 +100,14 @@ class Cmi(Rival):
         return torch.empty_like(general).index_copy(0, order, general)
 
     def _general_states(self, histories: PaddedHistories) -> Tensor:
-        """The general interest after each interaction, one history after the other. (n, d)."""
+        """The general interest after each interaction, one history after the other. (n, d).
+
+        Of unit length where it attends; else of any, as the next-item loss of the authors' scores
+        without unit vectors takes it.
+        """
         states = self._of_gru(all_states(self.gru, *as_sequences(histories)))
         if self.attention is None:
-            return states  # which those who use it scale
+            return states
         attended = self.attention(histories.laid_out()).float()
         return with_attended(normalize(states), attended)
 

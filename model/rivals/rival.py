@@ -37,7 +37,8 @@ class Rival(TrainableEncoder):
         sparse_gradients: See ``TrainableEncoder``.
 
     Attributes:
-        name: As in ``train --model``; ``encoder.safetensors`` says it too.
+        name: As in ``train --model``. ``encoder.safetensors`` says it too, unless ``own_settings``
+            says another one.
         has_interests: False for a model with a single vector.
     """
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from model.config import LossWeights, TrainingConfig
+from model.config import MANY_USERS, LossWeights, TrainingConfig
 
 
 def test_what_differs_from_an_earlier_config_is_named_by_option() -> None:
@@ -30,6 +30,17 @@ def test_what_an_earlier_version_does_not_say_is_that_of_opal() -> None:
     config = replace(config, fine_tuning_rate=1.0)
     assert config.differences({**before, "model": []}) == "--model is opal, was []"
     assert TrainingConfig(model="mind").differences(before) == "--model is mind, was opal"
+
+
+@pytest.mark.parametrize(
+    ("n_users", "words"), [(MANY_USERS - 1, ""), (MANY_USERS, "--attention is on, was off")]
+)
+def test_cmi_of_an_earlier_version_did_not_attend(n_users: int, words: str) -> None:
+    config = TrainingConfig(model="cmi").fitted_to(10**5, n_users)
+    before = config.to_dict()
+    del before["attention"]
+
+    assert config.differences(before) == words
 
 
 def test_the_general_interest_of_an_earlier_version_read_20_interactions() -> None:

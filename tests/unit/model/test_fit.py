@@ -66,16 +66,21 @@ def test_a_run_is_complete(run_path: Path, dataset: Dataset) -> None:
     assert {point["stage"] for point in manifest["curve"]} == set(OpalEncoder.stages)
 
 
+@pytest.mark.parametrize("model", ["opal", "cmi"])
 def test_attention_comes_with_many_users(
-    dataset_path: Path, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dataset_path: Path,
+    dataset: Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    model: str,
 ) -> None:
     monkeypatch.setattr("model.config.MANY_USERS", dataset.n_users)
-    fit(dataset_path, tmp_path / "run", CONFIG, yardsticks=[])
+    fit(dataset_path, tmp_path / "run", replace(CONFIG, model=model), yardsticks=[])
     run = read_run(tmp_path / "run")
 
     assert run.manifest["hyper_parameters"]["attention"] is True
     _, metadata = map_tensors(run.encoder_path)
-    assert json.loads(metadata["encoder"])["model"] == "opal-attention"
+    assert json.loads(metadata["encoder"])["model"] == f"{model}-attention"
     valid = dataset.valid
     found = evaluate_inference(load_encoder(run.encoder_path), valid.histories, valid.targets)
     assert found == pytest.approx(run.manifest["metrics"]["valid"], abs=1e-6)

@@ -123,6 +123,24 @@ def test_an_option_of_another_model_is_refused(
     )
 
 
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        ("--general 0 --general-len 5 --attention on", "--attention, --general-len"),
+        ("--model sasrec --recipe paper --next-item 0.5", "--next-item"),
+    ],
+)
+def test_an_option_that_others_make_useless_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: str, names: str
+) -> None:
+    command = ["train", str(tmp_path), "--out", str(tmp_path / "run"), *options.split()]
+
+    assert main(command) == 1
+    assert capsys.readouterr().err == (
+        f"error: {names}: of no use with the other options; leave it out\n"
+    )
+
+
 def test_yardsticks_stand_beside_opal_and_one_left_out_says_why(
     data: Path,
     tmp_path: Path,

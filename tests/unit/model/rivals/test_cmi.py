@@ -74,13 +74,18 @@ def test_attention_reads_beside_the_gru() -> None:
     assert len(attention.blocks) == 1
 
 
-@pytest.mark.parametrize(("cls", "other"), [(Cmi, AttendingCmi), (AttendingCmi, Cmi)])
-def test_a_name_that_the_file_belies_is_refused(cls: type[Cmi], other: type[Cmi]) -> None:
+@pytest.mark.parametrize(
+    ("cls", "name", "other", "are"),
+    [(Cmi, "cmi", "cmi-attention", "missing"), (AttendingCmi, "cmi-attention", "cmi", "there")],
+)
+def test_the_file_says_whether_it_attends_and_a_name_that_it_belies_is_refused(
+    cls: type[Cmi], name: str, other: str, are: str
+) -> None:
     tensors, settings = exported(new_rival(cls))
-    is_there = "there" if cls is AttendingCmi else "missing"
 
-    with pytest.raises(ValueError, match=f"model is {other.name}, but .* are {is_there}"):
-        load(tensors, {**settings, "model": other.name})
+    assert settings["model"] == name
+    with pytest.raises(ValueError, match=f"model is {other}, but .* are {are}"):
+        load(tensors, {**settings, "model": other})
 
 
 def test_many_users_make_it_attend_and_the_paper_never(
@@ -205,8 +210,16 @@ def test_both_halves_predict(dataset: Dataset) -> None:
     assert set(found) == {"prediction", "contrast", "orthogonality", "uniformity", "next_item"}
 
 
-def test_the_general_interest_learns_the_next_item_after_each_interaction() -> None:
-    rival, histories = cmi(), [[3, 7, 3], [5], [1, 2]]
+@pytest.mark.parametrize("cls", [Cmi, AttendingCmi])
+def test_the_general_interest_learns_the_next_item_after_each_interaction(
+    cls: type[Cmi], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rival, histories = new_rival(cls), [[3, 7, 3], [5], [1, 2]]
+    assert isinstance(rival, Cmi)
+    if rival.attention is not None:
+        monkeypatch.setattr(rival.attention.dropout, "p", 0.0)
+        for block in rival.attention.blocks:
+            monkeypatch.setattr(block.dropout, "p", 0.0)
     batch = batch_of(histories, positives=[[4], [6], [9]], negatives=[2, 7, 9, 30])
     config = TrainingConfig(model="cmi", k=K, dim=DIM, next_item=0.5)
     paper = TrainingConfig.for_recipe("paper", model="cmi")
@@ -218,6 +231,11 @@ def test_the_general_interest_learns_the_next_item_after_each_interaction() -> N
         for t in range(1, len(history)):
             _, state = rival.gru(items[history[:t]])
             general = functional.normalize(functional.relu(rival.head(state[0])), dim=0)
+            if rival.attention is not None:
+                ages = range(len(history) - 1, len(history) - 1 - t, -1)
+                read = history_of(items[history[:t]], [*ages]).laid_out()
+                attended = functional.normalize(rival.attention(read)[-1], dim=0)
+                general = functional.normalize(general + attended, dim=0)
             others = [negative for negative in (2, 7, 9, 30) if negative != history[t]]
             scores = items[[history[t], *others]] @ general / rival.score_temperature
             losses.append(-scores.log_softmax(0)[0])

@@ -52,7 +52,7 @@ RIVALS: list[type[Rival]] = [
 # Whose encoding depends on how long ago an interaction was, besides on the order.
 KNOW_AGE: list[type[Rival]] = [ComiRecSa, Mind, ComiRecDr, AttendingCmi, DssRec, SasRec]
 
-every_rival = pytest.mark.parametrize("cls", RIVALS, ids=lambda cls: cls.name)
+every_rival = pytest.mark.parametrize("cls", RIVALS, ids=lambda cls: cls.__name__)
 sizes = pytest.mark.parametrize("unit_vectors", [True, False], ids=["unit", "free"])
 
 
