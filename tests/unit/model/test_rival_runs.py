@@ -38,7 +38,7 @@ def config_of(model: str, recipe: Recipe = "default", **options: Any) -> Trainin
 @pytest.mark.parametrize("recipe", ["default", "paper"])
 @pytest.mark.parametrize("model", RIVALS)
 def test_a_rivals_run_holds_the_encoder_that_was_measured(
-    dataset_path: Path, tmp_path: Path, model: str, recipe: Recipe
+    dataset_path: Path, dataset: Dataset, tmp_path: Path, model: str, recipe: Recipe
 ) -> None:
     config = config_of(model, recipe)
     manifest = fit(dataset_path, tmp_path / "run", config, yardsticks=())
@@ -47,7 +47,9 @@ def test_a_rivals_run_holds_the_encoder_that_was_measured(
     encoder = load_encoder(run.encoder_path)
     k = 1 if model in SINGLE_VECTOR_RIVALS else 3
     assert (manifest["model"], manifest["stage"], [*manifest["stages"]]) == (model, MAIN, [MAIN])
-    assert manifest["hyper_parameters"] == {**config.to_dict(), "k": k}
+    fitted = config.fitted_to(dataset.summary["train"], dataset.n_users)
+    assert manifest["hyper_parameters"] == fitted.to_dict()
+    assert fitted.k == k
     assert (encoder.n_interests, encoder.dim, encoder.max_len) == (k, 8, 6)
     assert encoder.unit_vectors == config.unit_vectors
     measured = evaluate_run(run.path, "test")["metrics"]
