@@ -66,13 +66,15 @@ def test_a_run_is_complete(run_path: Path, dataset: Dataset) -> None:
     assert {point["stage"] for point in manifest["curve"]} == set(OpalEncoder.stages)
 
 
-@pytest.mark.parametrize("model", ["opal", "cmi"])
+# Torch and NumPy round otherwise: two items of CMI may tie, and swap, below rank 50.
+@pytest.mark.parametrize(("model", "bound"), [("opal", 1e-6), ("cmi", 1e-4)])
 def test_attention_comes_with_many_users(
     dataset_path: Path,
     dataset: Dataset,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     model: str,
+    bound: float,
 ) -> None:
     monkeypatch.setattr("model.config.MANY_USERS", dataset.n_users)
     fit(dataset_path, tmp_path / "run", replace(CONFIG, model=model), yardsticks=[])
@@ -81,10 +83,9 @@ def test_attention_comes_with_many_users(
     assert run.manifest["hyper_parameters"]["attention"] is True
     _, metadata = map_tensors(run.encoder_path)
     assert json.loads(metadata["encoder"])["model"] == f"{model}-attention"
-    # Torch and NumPy round otherwise: a tie in a ranking may go either way.
     valid = dataset.valid
     found = evaluate_inference(load_encoder(run.encoder_path), valid.histories, valid.targets)
-    assert found == pytest.approx(run.manifest["metrics"]["valid"], abs=1e-3)
+    assert found == pytest.approx(run.manifest["metrics"]["valid"], abs=bound)
 
 
 def test_yardsticks_stand_beside_it(run_path: Path, dataset: Dataset) -> None:
