@@ -69,7 +69,6 @@ def test_a_run_is_complete(run_path: Path, dataset: Dataset) -> None:
 # Torch and NumPy round otherwise: two items of CMI may tie, and swap, below rank 50.
 @pytest.mark.parametrize(("model", "bound"), [("opal", 1e-6), ("cmi", 1e-4)])
 def test_attention_comes_with_many_users(
-    dataset_path: Path,
     dataset: Dataset,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -77,7 +76,7 @@ def test_attention_comes_with_many_users(
     bound: float,
 ) -> None:
     monkeypatch.setattr("model.config.MANY_USERS", dataset.n_users)
-    fit(dataset_path, tmp_path / "run", replace(CONFIG, model=model), yardsticks=[])
+    fit(dataset.path, tmp_path / "run", replace(CONFIG, model=model), yardsticks=[])
     run = read_run(tmp_path / "run")
 
     assert run.manifest["hyper_parameters"]["attention"] is True
