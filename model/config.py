@@ -27,7 +27,8 @@ SPARSE_INTERACTIONS = 50_000
 _K_OF_SPARSE, _K = 4, 8
 
 MANY_USERS = 10_000
-"""From here on attention learns more than it remembers of single histories."""
+"""From here on attention learns more than it remembers of single histories, and later cuts and
+neighbours help (docs/recipe.md)."""
 
 OPAL_ONLY = frozenset(
     {
@@ -127,6 +128,21 @@ class TrainingConfig:
     )
     min_cut: int = option(
         1, "interactions before the cut at least, where there are more", int, least=1
+    )
+    cut_draws: int | None = option(
+        None,
+        "positions drawn for a cut, the latest of which it is: histories as long as those that are "
+        "served come more often; not given: 2 from 10,000 users on, 1 below",
+        int,
+        least=1,
+        most=100,
+    )
+    neighbours: float | None = option(
+        None,
+        "weight, beside what an item's vector learns itself, of what those of its ten nearest "
+        "neighbours by co-occurrence do; not given: 1 from 10,000 users on, 0 below",
+        float,
+        least=0.0,
     )
     history_dropout: float = option(
         0.5,
@@ -266,7 +282,8 @@ class TrainingConfig:
 
         Sparse data know fewer interests apart (the paper: 4 on its sparser set, else 8). That k
         holds for the rivals as well, so that all have the same; of those with a single vector k is
-        1. Attention is a part of a general interest, which OPAL and CMI have.
+        1. Attention is a part of a general interest, which OPAL and CMI have. It, later cuts and
+        neighbours gain where users are many, and nothing certain, or less, where they are few.
 
         Args:
             n_interactions: Interactions of the training part.
@@ -276,11 +293,17 @@ class TrainingConfig:
         if k is None:
             k = _K_OF_SPARSE if n_interactions <= SPARSE_INTERACTIONS else _K
             k = 1 if self.model in SINGLE_VECTOR_RIVALS else min(k, self.dim)
+        are_many = n_users >= MANY_USERS
         if "attention" in self.idle_options():
             attention = None
         elif attention is None:
-            attention = n_users >= MANY_USERS
-        return replace(self, k=k, attention=attention)
+            attention = are_many
+        cut_draws, neighbours = self.cut_draws, self.neighbours
+        if cut_draws is None:
+            cut_draws = 2 if are_many else 1
+        if neighbours is None:
+            neighbours = 1.0 if are_many else 0.0
+        return replace(self, k=k, attention=attention, cut_draws=cut_draws, neighbours=neighbours)
 
     def fitted_to_dataset(self, summary: Mapping[str, Any]) -> "TrainingConfig":
         """See ``fitted_to``.

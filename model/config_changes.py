@@ -13,6 +13,8 @@ _BEFORE = {
     "attention": False,
     "fine_tuning_rate": 1.0,
     "popularity": 0.0,
+    "cut_draws": 1,
+    "neighbours": 0.0,
 }
 _NEXT_ITEM_BEFORE = {"gru4rec": 1.0, "sasrec": 1.0}  # of the others 0
 _GENERAL_LEN_BEFORE = 20

@@ -20,6 +20,7 @@ from torch.nn import functional
 from model.arrays import Floats
 from model.config import TrainingConfig
 from model.histories import TrainingBatch
+from model.neighbours import Neighbours
 
 Stage = str
 """Name of a part of the training with losses and optimisers of its own."""
@@ -74,6 +75,9 @@ class TrainableEncoder(nn.Module, ABC):
         self.sparse_gradients = sparse_gradients
         self.item_table = nn.Parameter(torch.randn(n_items, dim) / dim**0.5)
         self.log_score_temperature = scalar(math.log(temperature), learned=learn_temperature)
+        # They follow from the data: a checkpoint need not hold them.
+        self.register_buffer("_neighbours", None, persistent=False)
+        self.register_buffer("_neighbour_weights", None, persistent=False)
 
     @classmethod
     @abstractmethod
@@ -103,7 +107,9 @@ class TrainableEncoder(nn.Module, ABC):
 
     def item_embeddings(self) -> Tensor:
         """All items' vectors e_v. Shape (n_items, d), float32."""
-        return self._sized(self.item_table)
+        if self._neighbours is None:
+            return self._sized(self.item_table)
+        return self._sized(self.item_table + self._of_neighbours(slice(None)))
 
     def embed(self, rows: Tensor) -> Tensor:
         """Vectors e_v of some items; training reads the table nowhere else.
@@ -114,8 +120,22 @@ class TrainableEncoder(nn.Module, ABC):
         Returns:
             Shape (*rows.shape, d), float32.
         """
-        sparse = self.sparse_gradients
-        return self._sized(functional.embedding(rows, self.item_table, sparse=sparse))
+        vectors = functional.embedding(rows, self.item_table, sparse=self.sparse_gradients)
+        if self._neighbours is not None:
+            vectors = vectors + self._of_neighbours(rows.flatten()).view_as(vectors)
+        return self._sized(vectors)
+
+    def _of_neighbours(self, rows: Tensor | slice) -> Tensor:
+        """μ Σ_n w_vn x_n of some items. Shape (n, d), float32."""
+        assert self._neighbours is not None
+        assert self._neighbour_weights is not None
+        return functional.embedding_bag(
+            self._neighbours[rows],
+            self.item_table,
+            per_sample_weights=self._neighbour_weights[rows],
+            mode="sum",
+            sparse=self.sparse_gradients,
+        )
 
     def _sized(self, vectors: Tensor) -> Tensor:
         return normalize(vectors) if self.unit_vectors else vectors
@@ -159,6 +179,19 @@ class TrainableEncoder(nn.Module, ABC):
             random: For what is drawn besides.
         """
         self.item_table.copy_(torch.from_numpy(item_vectors))
+
+    def lean_on(self, neighbours: Neighbours, weight: float) -> None:
+        """Let an item's vector hold those of its neighbours: e_v = norm(x_v + μ Σ_n w_vn x_n).
+
+        Without unit vectors the same, but for the norm.
+
+        Args:
+            neighbours: w, of each item.
+            weight: μ.
+        """
+        device = self.item_table.device
+        self._neighbours = torch.from_numpy(neighbours.rows).to(device)
+        self._neighbour_weights = weight * torch.from_numpy(neighbours.weights).to(device)
 
     def learned_terms(self) -> dict[str, float]:
         """Return what is learned besides vectors and matrices, by name."""

@@ -58,7 +58,8 @@ class BatchSampler:
     """Draws training batches from the users' training sequences.
 
     Users are drawn uniformly; the cut is uniform among the positions that leave a history of
-    ``min_cut`` (or all but one interaction of a shorter sequence) and a future.
+    ``min_cut`` (or all but one interaction of a shorter sequence) and a future, or the latest of
+    several such ones.
 
     Args:
         items: All interactions' item rows. Shape (n_interactions,), int64.
@@ -69,6 +70,7 @@ class BatchSampler:
         batch_size: B.
         negatives: Draws what the batch shares.
         min_cut: Interactions before the cut at least, where there are more.
+        cut_draws: Positions that are drawn for a cut; it is the latest of them.
         horizon: All that lies within this share of the user's sequence after the cut is positive
             (one interaction at least, ``MAX_POSITIVES`` at most; with 0 therefore the very next
             one alone); None: one item drawn from all after the cut.
@@ -90,6 +92,7 @@ class BatchSampler:
         batch_size: int,
         negatives: NegativeSampler,
         min_cut: int = PAPERS_MIN_CUT,
+        cut_draws: int = 1,
         horizon: float | None = None,
         history_dropout: float = 0.0,
     ) -> None:
@@ -106,6 +109,7 @@ class BatchSampler:
         self._batch_size = batch_size
         self._negatives = negatives
         self._min_cut = min_cut
+        self._cut_draws = cut_draws
         self._horizon = horizon
         self._history_dropout = history_dropout
         # The place of an item among a batch's negatives. It is kept and cleared entry by entry: a
@@ -123,6 +127,8 @@ class BatchSampler:
         begin, end = self._begin[users], self._end[users]
         first_cut = begin + np.minimum(self._min_cut, end - begin - 1)
         cut = random.integers(first_cut, end)
+        for _ in range(self._cut_draws - 1):
+            cut = np.maximum(cut, random.integers(first_cut, end))
         owners, ahead = self._draw_positives(begin, cut, end, random)
         negatives, log_weights = self._negatives.draw(random)
         readers, before = self._draw_histories(begin, cut, random)

@@ -19,6 +19,7 @@ from model.negatives import (
     PopularNegatives,
     WholeCatalog,
 )
+from model.neighbours import nearest_neighbours
 
 LENGTHS = (10, 20, 30, 50, 100)
 """Lengths of history tried where L is to be found; trained with the last."""
@@ -50,6 +51,15 @@ def new_encoder(dataset: Dataset, config: TrainingConfig, end: Rows) -> Trainabl
         max_len=training_length(config),
         sparse_gradients=dataset.n_items > DENSE_ITEMS,
     )
+    if config.neighbours:
+        near = nearest_neighbours(
+            dataset.items,
+            begin,
+            end,
+            n_items=dataset.n_items,
+            random=np.random.default_rng(config.seed),
+        )
+        encoder.lean_on(near, config.neighbours)
     if config.start == "pmi":
         random = np.random.default_rng(config.seed)
         vectors = pmi_vectors(
@@ -77,15 +87,19 @@ def new_sampler(
         raise InputError(
             f"--batch-size is {config.batch_size}; expected a multiple of the {processes} processes"
         )
+    begin = dataset.offsets[:-1]
+    cut_draws = config.fitted_to(int((end - begin).sum()), len(begin)).cut_draws
+    assert cut_draws is not None  # that is what fitting is for
     return BatchSampler(
         items=dataset.items,
-        begin=dataset.offsets[:-1],
+        begin=begin,
         end=end,
         n_items=dataset.n_items,
         max_len=training_length(config),
         batch_size=config.batch_size // processes,
         negatives=_new_negatives(dataset, config),
         min_cut=config.min_cut,
+        cut_draws=cut_draws,
         horizon=_horizon(config),
         history_dropout=config.history_dropout,
     )

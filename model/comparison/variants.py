@@ -55,6 +55,8 @@ _OF_DEFAULT = (
     _lever("one-positive", "one positive, from the whole future", "positives", "horizon"),
     _lever("whole-future", "horizon is the whole future", "horizon"),
     _lever("later-cuts", "at least 3 interactions before the cut", "min_cut"),
+    _lever("even-cuts", "cuts drawn evenly", "cut_draws"),
+    _lever("no-neighbours", "item vectors know no neighbours", "neighbours"),
     _lever("no-history-dropout", "no history dropout", "history_dropout"),
     _lever("even-negatives", "B negatives drawn evenly", "negatives"),
     _lever("fixed-temperature", "temperature of scores not learned", "learn_temperature"),

@@ -51,6 +51,8 @@ RECIPES: tuple[Recipe, Recipe] = ("default", "paper")
         ({"max_len": 2**31}, "--max-len is 2147483648; expected at most 2147483647"),
         ({"learning_rate": -1.0}, "--learning-rate is -1.0; expected more than 0"),
         ({"min_cut": 0}, "--min-cut is 0; expected at least 1"),
+        ({"cut_draws": 0}, "--cut-draws is 0; expected at least 1"),
+        ({"neighbours": -0.1}, "--neighbours is -0.1; expected at least 0.0"),
         ({"horizon": 0.0}, "--horizon is 0.0; expected more than 0.0"),
         ({"horizon": 1.1}, "--horizon is 1.1; expected at most 1.0"),
         ({"history_dropout": 1.0}, "--history-dropout is 1.0; expected less than 1.0"),
@@ -235,6 +237,20 @@ def test_attention_follows_from_the_number_of_users_where_it_is_not_given() -> N
 
     paper = TrainingConfig.for_recipe("paper", model="cmi")
     assert paper.fitted_to(10**6, MANY_USERS).attention is False
+
+
+@pytest.mark.parametrize("model", TRAINABLE_MODELS)
+def test_later_cuts_and_neighbours_are_of_all_models_where_users_are_many(model: str) -> None:
+    def fitted(n_users: int, **given: Any) -> tuple[int | None, float | None]:
+        config = TrainingConfig(**given, model=model).fitted_to(10**6, n_users)
+        return config.cut_draws, config.neighbours
+
+    assert fitted(MANY_USERS) == (2, 1.0)
+    assert fitted(MANY_USERS - 1) == (1, 0.0)
+    assert fitted(MANY_USERS, cut_draws=1, neighbours=0.0) == (1, 0.0)
+    assert fitted(10, cut_draws=3, neighbours=0.5) == (3, 0.5)
+    paper = TrainingConfig.for_recipe("paper", model=model).fitted_to(10**6, MANY_USERS)
+    assert (paper.cut_draws, paper.neighbours) == (1, 0.0)
 
 
 def test_popularity_is_said_of_vectors_that_have_no_length_of_their_own() -> None:

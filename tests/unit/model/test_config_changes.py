@@ -32,6 +32,15 @@ def test_what_an_earlier_version_does_not_say_is_that_of_opal() -> None:
     assert TrainingConfig(model="mind").differences(before) == "--model is mind, was opal"
 
 
+def test_what_was_trained_before_had_even_cuts_and_no_neighbours() -> None:
+    config = TrainingConfig().fitted_to(10**5, MANY_USERS)
+    before = config.to_dict()
+    del before["cut_draws"], before["neighbours"]
+
+    assert config.differences(before) == "--cut-draws is 2, was 1; --neighbours is 1.0, was 0.0"
+    assert replace(config, cut_draws=1, neighbours=0.0).differences(before) == ""
+
+
 @pytest.mark.parametrize(
     ("n_users", "words"), [(MANY_USERS - 1, ""), (MANY_USERS, "--attention is on, was off")]
 )

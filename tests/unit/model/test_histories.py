@@ -106,6 +106,19 @@ def test_a_positive_is_drawn_from_all_that_lies_after_the_cut() -> None:
     assert drawn == {(cut, later) for cut in range(3, 7) for later in range(cut, 7)}
 
 
+def test_of_several_cuts_drawn_the_latest_counts() -> None:
+    """The latest of n is before the middle of ten places with probability 2^-n."""
+    random = np.random.default_rng(0)
+    shares = []
+    for draws in (1, 2, 4):
+        sampler = sampler_of([list(range(11))], min_cut=1, cut_draws=draws)
+        cuts = np.concatenate([sampler.draw(random).lengths for _ in range(20)])
+        assert set(cuts.tolist()) <= set(range(1, 11))
+        shares.append((cuts <= 5).mean())
+
+    np.testing.assert_allclose(shares, [1 / 2, 1 / 4, 1 / 16], atol=0.03)
+
+
 @pytest.mark.parametrize(("length", "cuts"), [(2, {1}), (3, {2}), (4, {3}), (5, {3, 4})])
 def test_short_sequences_keep_a_history_and_a_future(length: int, cuts: set[int]) -> None:
     batch = sampler_of([list(range(length))]).draw(np.random.default_rng(0))
@@ -337,7 +350,7 @@ def test_a_log_without_pairs_is_refused() -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"horizon": 0.3, "history_dropout": 0.5, "min_cut": 1}],
+    [{}, {"horizon": 0.3, "history_dropout": 0.5, "min_cut": 1, "cut_draws": 2}],
     ids=["paper", "default"],
 )
 def test_the_generator_alone_determines_a_batch(options: dict[str, Any]) -> None:
