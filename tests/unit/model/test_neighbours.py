@@ -149,7 +149,7 @@ def test_gradients_reach_neighbours_and_are_the_same_sparse(
     def gradient() -> torch.Tensor:
         encoder = leaning(dataset, "opal", 1.0)
         towards = torch.randn(2, 8, generator=torch.Generator().manual_seed(1))
-        (encoder.embed(torch.tensor([2, 6])) * towards).sum().backward()
+        (encoder.embed(torch.tensor([2, 6])) * towards).sum().backward()  # type: ignore[no-untyped-call]
         assert encoder.item_table.grad is not None
         return encoder.item_table.grad
 
