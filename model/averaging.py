@@ -27,7 +27,9 @@ class MovingAverage:
 
     def __init__(self, encoder: TrainableEncoder, decay: float) -> None:
         self._current = encoder
-        self._average = copy.deepcopy(encoder) if decay else encoder
+        # What is not learned need not be there twice.
+        shared = {id(buffer): buffer for buffer in encoder.buffers()}
+        self._average = copy.deepcopy(encoder, shared) if decay else encoder
         self._decay = decay
         self._lazy = encoder.sparse_gradients and decay > 0
         # Sum of log δ until now, and until each row of the table was last brought up to date.

@@ -5,12 +5,14 @@ paper describes (``model.paper_recipes``); ``default`` is the same architecture 
 with OPAL's values for all models (docs/recipe.md has the trials).
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import Field, asdict, dataclass, field, fields, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 from model.config_changes import name_changes
+from model.data_size import values_by_size
 from model.errors import InputError
+from model.loss_weights import LossWeights
 from model.model_names import (
     ATTENTION_MODELS,
     NEXT_ITEM_MODELS,
@@ -18,17 +20,10 @@ from model.model_names import (
     SINGLE_VECTOR_RIVALS,
     TRAINABLE_MODELS,
 )
-from model.options import MAX_VALUE, check_option, option, option_text, switch
+from model.options import check_option, option, switch
 from model.paper_recipes import OWN_DEFAULTS, PAPER_RECIPES
 
 Recipe = Literal["default", "paper"]
-
-SPARSE_INTERACTIONS = 50_000
-_K_OF_SPARSE, _K = 4, 8
-
-MANY_USERS = 10_000
-"""From here on attention learns more than it remembers of single histories, and later cuts and
-neighbours help (docs/recipe.md)."""
 
 OPAL_ONLY = frozenset(
     {
@@ -52,26 +47,6 @@ def foreign_options(model: str) -> frozenset[str]:
     """Return the fields that say nothing of a model, whatever the others are."""
     of_opal = frozenset() if model == OPAL else OPAL_ONLY
     return of_opal | {name for name, models in _OF_SOME.items() if model not in models}
-
-
-@dataclass(frozen=True, kw_only=True)
-class LossWeights:
-    """Weights of the losses' sum (arXiv 2407.14741: losses).
-
-    Raises:
-        InputError: A weight is negative or no number.
-    """
-
-    orthogonality: float = 10.0
-    uniformity: float = 1.0
-    unique: float = 1.0  # stage 2 only
-
-    def __post_init__(self) -> None:
-        for name, weight in vars(self).items():
-            if not 0 <= weight <= MAX_VALUE:
-                raise InputError(
-                    f"the weight of the {name} loss is {weight}; expected 0 to {MAX_VALUE}"
-                )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -280,30 +255,19 @@ class TrainingConfig:
     def fitted_to(self, n_interactions: int, n_users: int) -> "TrainingConfig":
         """Return it with what follows from the data and the model, where it is not given.
 
-        Sparse data know fewer interests apart (the paper: 4 on its sparser set, else 8). That k
-        holds for the rivals as well, so that all have the same; of those with a single vector k is
-        1. Attention is a part of a general interest, which OPAL and CMI have. It, later cuts and
-        neighbours gain where users are many, and nothing certain, or less, where they are few.
+        k holds for the rivals as well, so that all have the same; of those with a single vector it
+        is 1. Attention is a part of a general interest, which OPAL and CMI have.
 
         Args:
             n_interactions: Interactions of the training part.
             n_users: Users of the data.
         """
-        k, attention = self.k, self.attention
-        if k is None:
-            k = _K_OF_SPARSE if n_interactions <= SPARSE_INTERACTIONS else _K
-            k = 1 if self.model in SINGLE_VECTOR_RIVALS else min(k, self.dim)
-        are_many = n_users >= MANY_USERS
+        values = values_by_size(n_interactions, n_users)
+        values["k"] = 1 if self.model in SINGLE_VECTOR_RIVALS else min(values["k"], self.dim)
+        values |= {name: given for name in values if (given := getattr(self, name)) is not None}
         if "attention" in self.idle_options():
-            attention = None
-        elif attention is None:
-            attention = are_many
-        cut_draws, neighbours = self.cut_draws, self.neighbours
-        if cut_draws is None:
-            cut_draws = 2 if are_many else 1
-        if neighbours is None:
-            neighbours = 1.0 if are_many else 0.0
-        return replace(self, k=k, attention=attention, cut_draws=cut_draws, neighbours=neighbours)
+            values["attention"] = None
+        return replace(self, **values)
 
     def fitted_to_dataset(self, summary: Mapping[str, Any]) -> "TrainingConfig":
         """See ``fitted_to``.
@@ -338,33 +302,3 @@ class TrainingConfig:
         if training_only:
             now.pop("popularity", None)
         return name_changes(before, now)
-
-
-@dataclass(frozen=True)
-class TrainingOption:
-    """An option of ``python -m model train``.
-
-    Attributes:
-        name: Of the field.
-        parse: Text to value; raises ValueError.
-        help: What it is, and its value in each recipe of OPAL.
-    """
-
-    name: str
-    parse: Callable[[str], Any]
-    help: str
-
-
-def _describe(each: Field[Any]) -> TrainingOption:
-    default, paper = each.default, PAPER_RECIPES[OPAL].get(each.name, each.default)
-    values = f"default: {option_text(default)}"
-    if paper != default:
-        values += f", paper: {option_text(paper)}"
-    choices = each.metadata.get("choices")
-    text = each.metadata["help"] + (f": {' or '.join(choices)}" if choices else "")
-    return TrainingOption(each.name, each.metadata["parse"], f"{text} ({values})")
-
-
-TRAINING_OPTIONS = {
-    each.name: _describe(each) for each in fields(TrainingConfig) if "parse" in each.metadata
-}

@@ -8,6 +8,7 @@ items, as in LightGCN (arXiv 2002.02126, eq. 3), there over users and items.
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from model.arrays import Floats, Rows
 from model.cooccurrence import count_pairs
@@ -22,12 +23,12 @@ class Neighbours(NamedTuple):
 
     Attributes:
         rows: Nearest first; of an item with fewer neighbours the last ones are itself.
-            Shape (n_items, ``N_NEIGHBOURS``), int64.
+            Shape (n_items, ``N_NEIGHBOURS``), int32.
         weights: Their share, in proportion to similarity: 1 together, 0 where an item stands for
             itself. Shape (n_items, ``N_NEIGHBOURS``), float32.
     """
 
-    rows: Rows
+    rows: NDArray[np.int32]
     weights: Floats
 
 
@@ -48,7 +49,7 @@ def nearest_neighbours(
     pairs, users = count_pairs(items, begin, end, n_items=n_items, random=random)
     pairs.sort_indices()  # equally similar ones: the more frequent item first
     roots = np.sqrt(users)
-    rows = np.repeat(np.arange(n_items)[:, None], N_NEIGHBOURS, axis=1)
+    rows = np.repeat(np.arange(n_items, dtype=np.int32)[:, None], N_NEIGHBOURS, axis=1)
     weights = np.zeros((n_items, N_NEIGHBOURS), dtype=np.float32)
     for item in np.flatnonzero(np.diff(pairs.indptr)):
         others = slice(pairs.indptr[item], pairs.indptr[item + 1])

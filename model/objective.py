@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from model.config import LossWeights
+from model.loss_weights import LossWeights
 from model.losses import hard_assignment, orthogonality_loss, uniformity_loss, unique_loss
 
 

@@ -10,11 +10,12 @@ from typing import Any
 
 from model.baselines.names import YARDSTICKS
 from model.command import Result
-from model.config import OPAL_ONLY, TRAINING_OPTIONS, TrainingConfig, foreign_options
+from model.config import OPAL_ONLY, TrainingConfig, foreign_options
 from model.errors import InputError, OpalError
 from model.model_names import OPAL, TRAINABLE_MODELS
 from model.options import option_name
 from model.result_words import describe_run
+from model.training_options import TRAINING_OPTIONS
 
 _OF_TRAINED = {"yardsticks", "fit_on", "device", *TRAINING_OPTIONS}
 # The options of `train` that only some models take.

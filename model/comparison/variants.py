@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from model.config import LossWeights, Recipe
+from model.config import Recipe
+from model.loss_weights import LossWeights
 from model.model_names import OPAL
 from model.paper_recipes import PAPER_RECIPES
 

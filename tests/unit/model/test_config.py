@@ -6,18 +6,13 @@ from typing import Any
 
 import pytest
 
-from model.config import (
-    MANY_USERS,
-    OPAL_ONLY,
-    SPARSE_INTERACTIONS,
-    TRAINING_OPTIONS,
-    LossWeights,
-    Recipe,
-    TrainingConfig,
-)
+from model.config import OPAL_ONLY, Recipe, TrainingConfig
+from model.data_size import MANY_USERS, SPARSE_INTERACTIONS
 from model.errors import InputError
+from model.loss_weights import LossWeights
 from model.model_names import MULTI_INTEREST_RIVALS, SINGLE_VECTOR_RIVALS, TRAINABLE_MODELS
 from model.paper_recipes import OWN_DEFAULTS, PAPER_RECIPES
+from model.training_options import TRAINING_OPTIONS
 
 RECIPES: tuple[Recipe, Recipe] = ("default", "paper")
 

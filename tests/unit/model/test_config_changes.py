@@ -5,7 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from model.config import MANY_USERS, LossWeights, TrainingConfig
+from model.config import TrainingConfig
+from model.data_size import MANY_USERS
+from model.loss_weights import LossWeights
 
 
 def test_what_differs_from_an_earlier_config_is_named_by_option() -> None:

@@ -75,7 +75,7 @@ def test_attention_comes_with_many_users(
     model: str,
     bound: float,
 ) -> None:
-    monkeypatch.setattr("model.config.MANY_USERS", dataset.n_users)
+    monkeypatch.setattr("model.data_size.MANY_USERS", dataset.n_users)
     fit(dataset.path, tmp_path / "run", replace(CONFIG, model=model), yardsticks=[])
     run = read_run(tmp_path / "run")
 

@@ -175,7 +175,7 @@ def test_neighbours_and_later_cuts_follow_from_the_number_of_users(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch, size: str
 ) -> None:
     if size == "many":
-        monkeypatch.setattr("model.config.MANY_USERS", dataset.n_users)
+        monkeypatch.setattr("model.data_size.MANY_USERS", dataset.n_users)
     followed, off, on = (
         leaning(dataset, "opal", weight).item_embeddings() for weight in (None, 0.0, 1.0)
     )

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from model import next_item
-from model.config import LossWeights, Recipe, TrainingConfig
+from model.config import Recipe, TrainingConfig
 from model.dataset import Dataset
 from model.encoder import Stage, normalize
 from model.histories import PADDING, BatchSampler, TrainingBatch
 from model.learner import total_loss
+from model.loss_weights import LossWeights
 from model.losses import hard_assignment, orthogonality_loss, uniformity_loss, unique_loss
 from model.negatives import EvenNegatives
 from model.opal import EncodedHistories, OpalEncoder

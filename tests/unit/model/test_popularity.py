@@ -9,7 +9,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from model.config import MANY_USERS, TrainingConfig
+from model.config import TrainingConfig
+from model.data_size import MANY_USERS
 from model.encoder import normalize
 from model.errors import InputError
 from model.export import export_encoder

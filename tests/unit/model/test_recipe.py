@@ -60,7 +60,7 @@ def test_the_general_interest_attends_where_it_is_told_or_users_are_many(
         return None if general.attention is None else len(general.attention.positions)
 
     assert [ages(None), ages(False), ages(True)] == [None, None, 7]
-    monkeypatch.setattr("model.config.MANY_USERS", dataset.n_users)
+    monkeypatch.setattr("model.data_size.MANY_USERS", dataset.n_users)
     assert [ages(None), ages(False), ages(True)] == [7, None, 7]
 
 

@@ -12,12 +12,13 @@ from torch import Tensor
 from model import recipe as recipes
 from model import validation
 from model.checkpoint import load_checkpoint
-from model.config import LossWeights, Recipe, TrainingConfig
+from model.config import Recipe, TrainingConfig
 from model.dataset import Dataset, prepare
 from model.encoder import Stage
 from model.errors import InputError
 from model.interruption import Stopped
 from model.learner import LATEST
+from model.loss_weights import LossWeights
 from model.opal import OpalEncoder
 from model.progress import Progress
 from model.recipe import LENGTHS, new_encoder

@@ -99,7 +99,7 @@ def test_many_users_make_it_attend_and_the_paper_never(
         return None if encoder.attention is None else len(encoder.attention.positions)
 
     assert [ages("default"), ages("default", attention=True)] == [None, 7]
-    monkeypatch.setattr("model.config.MANY_USERS", dataset.n_users)
+    monkeypatch.setattr("model.data_size.MANY_USERS", dataset.n_users)
     assert [ages("default"), ages("default", attention=False), ages("paper")] == [7, None, None]
 
 
