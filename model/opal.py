@@ -15,20 +15,20 @@ from typing import ClassVar, NamedTuple, Self
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from model.arrays import Floats, Rows
 from model.config import TrainingConfig
 from model.cooccurrence import cluster_directions
 from model.device import mixed_precision
-from model.encoder import Exported, Stage, TrainableEncoder, normalize, normalize_or, scalar
+from model.encoder import Exported, Stage, TrainableEncoder, normalize, scalar
 from model.general_interest import GeneralInterest, ReadHistories
-from model.gru import gru_tensors, last_states
+from model.gru import gru_tensors
 from model.histories import PADDING, TrainingBatch
+from model.interests import evolved_interests, soft_interests
 from model.losses import future_item_loss, score_items, score_own_items
 from model.next_item import Candidates, next_item_loss
 from model.objective import guidance_losses
-from model.ragged import RaggedRows, Recency, weighted_sums
+from model.ragged import RaggedRows, Recency
 
 SOFT, HARD = "soft", "hard"
 
@@ -284,12 +284,25 @@ class OpalEncoder(TrainableEncoder):
         # Where products run in half precision, what a small τ spreads apart does not.
         logits = (hyper_categories @ vectors.T).to(vectors.dtype) / self.temperature
         assignment = logits.softmax(0).T.contiguous()  # a_vj = softmax_j(e_v · c_j / τ)
-        interests = self._soft_interests(vectors, assignment, histories, ages, hyper_categories)
+        weights = assignment
+        if self.sharing:
+            weights = self.sharing + (1 - self.sharing) * assignment
+        recency = None
+        if self.learn_recency:
+            recency = Recency(self.recency, ages.to(vectors.dtype).log1p())
+        interests = soft_interests(weights, vectors, histories, recency, hyper_categories)
         mixed = interests
         if stage == HARD:
             hyper_category = logits.T.contiguous().argmax(-1)  # j*(v)
-            evolved = self._hard_interests(
-                vectors, hyper_category, histories, hyper_categories, interests
+            # Where interests share the history, s_j holds all that is known of an empty one.
+            fallback = interests if self.sharing else hyper_categories.expand_as(interests)
+            evolved = evolved_interests(
+                self.gru,
+                self.head,
+                vectors,
+                histories,
+                hyper_category=hyper_category,
+                fallback=fallback,
             )
             # norm((1 − γ) s + γ h), over 1 − γ
             mixed = mixed + self.evolution_logit.exp() * evolved
@@ -301,63 +314,3 @@ class OpalEncoder(TrainableEncoder):
             interests = normalize(mixed)
         occurrences = histories.occurrences(len(vectors)).to(assignment.dtype)
         return EncodedHistories(interests, assignment, occurrences, read)
-
-    def _soft_interests(
-        self,
-        vectors: Tensor,
-        assignment: Tensor,
-        histories: RaggedRows,
-        ages: Tensor,
-        hyper_categories: Tensor,
-    ) -> Tensor:
-        """s_j = norm(Σ_t (ε + (1 − ε) a_tj) (1 + age_t)^(−ρ) e_t); c_j where there is no mass.
-
-        Shape (batch, k, d).
-        """
-        weights = assignment
-        if self.sharing:
-            weights = self.sharing + (1 - self.sharing) * assignment
-        recency = None
-        if self.learn_recency:
-            recency = Recency(self.recency, ages.to(vectors.dtype).log1p())
-        total = weighted_sums(weights, vectors, histories, recency)
-        return normalize_or(total, hyper_categories)
-
-    def _hard_interests(
-        self,
-        vectors: Tensor,
-        hyper_category: Tensor,
-        histories: RaggedRows,
-        hyper_categories: Tensor,
-        soft_interests: Tensor,
-    ) -> Tensor:
-        """h_j: the GRU's last state over the sub-sequence S^j, then Linear, ReLU, norm.
-
-        A sub-sequence without interactions gives c_j; where interests share the history (ε > 0),
-        it gives s_j, which then holds all that is known.
-
-        Args:
-            vectors: Shape (U, d), float32.
-            hyper_category: j*(v). Shape (U,), int64.
-            histories: As in ``encode``.
-            hyper_categories: Shape (k, d), float32.
-            soft_interests: Shape (batch, k, d), float32.
-
-        Returns:
-            Shape (batch, k, d), float32.
-        """
-        n_users, k = len(histories.lengths), len(hyper_categories)
-        rows = histories.rows
-        if self.sharing:
-            result = soft_interests.flatten(0, 1)
-        else:
-            result = hyper_categories.repeat(n_users, 1)
-        if len(rows):
-            sub_sequence = histories.parts() * k + hyper_category[rows]
-            states, order = last_states(self.gru, vectors, rows, sub_sequence, n_users * k)
-            # Half precision ends here: norm(x) would lose short vectors in it.
-            evolved = functional.relu(self.head(states)).to(result.dtype)
-            # An interest whose every unit is cut by the ReLU has no direction: it too falls back.
-            evolved = normalize_or(evolved, result[order])
-            result = result.index_copy(0, order, evolved)
-        return result.view(n_users, k, -1)
