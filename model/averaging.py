@@ -27,8 +27,9 @@ class MovingAverage:
 
     def __init__(self, encoder: TrainableEncoder, decay: float) -> None:
         self._current = encoder
-        # What is not learned need not be there twice.
-        shared = {id(buffer): buffer for buffer in encoder.buffers()}
+        # What follows from the data is there once; what checkpoints hold must not be shared.
+        kept = encoder.state_dict(keep_vars=True)
+        shared = {id(each): each for name, each in encoder.named_buffers() if name not in kept}
         self._average = copy.deepcopy(encoder, shared) if decay else encoder
         self._decay = decay
         self._lazy = encoder.sparse_gradients and decay > 0
@@ -46,7 +47,9 @@ class MovingAverage:
         if self._lazy:
             gradient = self._current.item_table.grad
             if gradient is not None:
-                self._catch_up(gradient.coalesce().indices()[0])
+                gradient = gradient.coalesce()
+                self._current.item_table.grad = gradient  # the optimiser would do it once more
+                self._catch_up(gradient.indices()[0])
 
     @torch.no_grad()
     def after_step(self, step: int) -> None:

@@ -8,7 +8,6 @@ most of what a log says about similar items is there before the first step.
 import warnings
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 from scipy.cluster.vq import kmeans2
 from scipy.sparse.linalg import eigsh
@@ -74,44 +73,8 @@ def positive_pmi(
     Returns:
         Symmetric. Shape (n_items, n_items), float32.
     """
-    pairs, _ = count_pairs(items, begin, end, n_items=n_items, random=random)
+    pairs = _count_pairs(items, np.maximum(begin, end - MAX_USER_ITEMS), end, n_items, random)
     return _positive_pmi(pairs)
-
-
-def count_pairs(
-    items: Rows, begin: Rows, end: Rows, *, n_items: int, random: np.random.Generator
-) -> tuple[sparse.csr_matrix, NDArray[np.float32]]:
-    """Count the users who have both of two items; of all, or of those who are drawn.
-
-    Args:
-        items: See ``pmi_vectors``.
-        begin: As there.
-        end: As there.
-        n_items: As there.
-        random: For the users who are drawn where there are more than ``MAX_PAIRS`` pairs.
-
-    Returns:
-        Of each pair, 0 of an item with itself: symmetric, shape (n_items, n_items), float32. And of
-        each item, shape (n_items,).
-    """
-    begin = np.maximum(begin, end - MAX_USER_ITEMS)
-    pairs = (end - begin).astype(np.float64) ** 2
-    if pairs.sum() > MAX_PAIRS:
-        drawn = random.permutation(len(begin))
-        drawn = drawn[np.cumsum(pairs[drawn]) <= MAX_PAIRS]
-        begin, end = begin[drawn], end[drawn]
-    users, positions = ragged_ranges(begin, end)
-    matrix = sparse.csr_matrix(
-        (np.ones(len(users), dtype=np.float32), (users, items[positions])),
-        shape=(len(begin), n_items),
-    )
-    matrix.sum_duplicates()
-    matrix.data[:] = 1  # an item counts once for each user
-    pairs = (matrix.T @ matrix).tocsr()
-    of_item = pairs.diagonal()
-    pairs.setdiag(0)
-    pairs.eliminate_zeros()
-    return pairs, of_item
 
 
 def cluster_directions(vectors: Floats, k: int, random: np.random.Generator) -> Floats:
@@ -143,6 +106,27 @@ def cluster_directions(vectors: Floats, k: int, random: np.random.Generator) -> 
     # Where centroids coincide, the decomposition completes them with any orthogonal directions.
     left, _, right = np.linalg.svd(centroids, full_matrices=False)
     return np.ascontiguousarray(left @ right, dtype=np.float32)
+
+
+def _count_pairs(
+    items: Rows, begin: Rows, end: Rows, n_items: int, random: np.random.Generator
+) -> sparse.csr_matrix:
+    pairs = (end - begin).astype(np.float64) ** 2
+    if pairs.sum() > MAX_PAIRS:
+        drawn = random.permutation(len(begin))
+        drawn = drawn[np.cumsum(pairs[drawn]) <= MAX_PAIRS]
+        begin, end = begin[drawn], end[drawn]
+    users, positions = ragged_ranges(begin, end)
+    matrix = sparse.csr_matrix(
+        (np.ones(len(users), dtype=np.float32), (users, items[positions])),
+        shape=(len(begin), n_items),
+    )
+    matrix.sum_duplicates()
+    matrix.data[:] = 1  # an item counts once for each user
+    pairs = (matrix.T @ matrix).tocsr()
+    pairs.setdiag(0)
+    pairs.eliminate_zeros()
+    return pairs
 
 
 def _positive_pmi(pairs: sparse.csr_matrix) -> sparse.csr_matrix:

@@ -2,8 +2,7 @@
 
 Sparse data know fewer interests apart (arXiv 2407.14741: 4 on its sparser set, else 8).
 Self-attention, later cuts and neighbours gain where users are many, and nothing certain, or less
-than nothing, where they are few: there attention remembers single histories, and what an item's
-neighbours say its start from co-occurrence says already (docs/recipe.md).
+than nothing, where they are few (docs/recipe.md).
 """
 
 from typing import Any

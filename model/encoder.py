@@ -109,7 +109,9 @@ class TrainableEncoder(nn.Module, ABC):
         """All items' vectors e_v. Shape (n_items, d), float32."""
         if self._neighbours is None:
             return self._sized(self.item_table)
-        return self._sized(self.item_table + self._of_neighbours(slice(None)))
+        held = self._of_neighbours(slice(None))
+        held += self.item_table  # in place: either of them is as large as the catalog
+        return self._sized(held)
 
     def embed(self, rows: Tensor) -> Tensor:
         """Vectors e_v of some items; training reads the table nowhere else.

@@ -68,7 +68,8 @@ class Learner:
         # The first process draws what it would draw alone.
         self._random = np.random.default_rng([config.seed, processes.rank])
         self._sampler = new_sampler(dataset, config, end, processes=processes.size)
-        # The others take the leader's start; they need not compute it as well.
+        # The others take the leader's start; they need not compute it as well. Neighbours, which
+        # no chance has a part in, each finds itself.
         start = config if processes.leads else replace(config, start="random")
         self.encoder = new_encoder(dataset, start, end).to(runtime.device)
         processes.start_alike(self.encoder)

@@ -11,11 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.arrays import Floats, Rows
-from model.cooccurrence import count_pairs
+from model.baselines.matrix import binary_matrix, common_users
+from model.histories import ragged_ranges
 
 N_NEIGHBOURS = 10
 SHRINKAGE = 10.0
-"""In users: what few have had together counts less (``model.baselines.itemknn``)."""
+"""In users: an item that few have had together with another is a neighbour after those that more
+have (``model.baselines.itemknn``). What the neighbours weigh together does not depend on it."""
+
+MAX_USER_ITEMS = 1000
+MAX_PAIRS = 10_000_000_000
+"""Pairs of a user's items counted at most, some minutes' work: where there are more, of each user
+fewer items count, the latest."""
 
 
 class Neighbours(NamedTuple):
@@ -32,30 +39,41 @@ class Neighbours(NamedTuple):
     weights: Floats
 
 
-def nearest_neighbours(
-    items: Rows, begin: Rows, end: Rows, *, n_items: int, random: np.random.Generator
-) -> Neighbours:
+def nearest_neighbours(items: Rows, begin: Rows, end: Rows, *, n_items: int) -> Neighbours:
     """Find each item's neighbours by cosine of co-occurrence, c_vw / (√(c_v c_w) + shrinkage).
 
     c counts users who have had an item, or both.
 
     Args:
-        items: See ``model.cooccurrence.pmi_vectors``.
-        begin: As there.
-        end: As there.
-        n_items: As there.
-        random: As there.
+        items: All interactions' item rows. Shape (n_interactions,), int64.
+        begin: Start of each user's training part in ``items``. Shape (n_users,), int64.
+        end: Its end. Shape (n_users,), int64.
+        n_items: Items in the catalog.
     """
-    pairs, users = count_pairs(items, begin, end, n_items=n_items, random=random)
-    pairs.sort_indices()  # equally similar ones: the more frequent item first
-    roots = np.sqrt(users)
+    begin = np.maximum(begin, end - _latest_that_count(end - begin))
+    users, positions = ragged_ranges(begin, end)
+    matrix = binary_matrix(users, items[positions], (len(begin), n_items))
+    roots = np.sqrt(np.bincount(matrix.indices, minlength=n_items).astype(np.float32))
     rows = np.repeat(np.arange(n_items, dtype=np.int32)[:, None], N_NEIGHBOURS, axis=1)
     weights = np.zeros((n_items, N_NEIGHBOURS), dtype=np.float32)
-    for item in np.flatnonzero(np.diff(pairs.indptr)):
-        others = slice(pairs.indptr[item], pairs.indptr[item + 1])
-        near = pairs.indices[others]
-        similarity = pairs.data[others] / (roots[item] * roots[near] + SHRINKAGE)
-        nearest = np.argsort(-similarity, kind="stable")[:N_NEIGHBOURS]
-        rows[item, : len(nearest)] = near[nearest]
-        weights[item, : len(nearest)] = similarity[nearest] / similarity[nearest].sum()
+    for block, common in common_users(matrix):
+        common.sort_indices()  # equally similar ones: the more frequent item first
+        for item, start, stop in zip(
+            range(block.start, block.stop), common.indptr[:-1], common.indptr[1:], strict=True
+        ):
+            others, counts = common.indices[start:stop], common.data[start:stop]
+            near, counts = others[others != item], counts[others != item]
+            similarity = counts / (roots[item] * roots[near] + SHRINKAGE)
+            nearest = np.argsort(-similarity, kind="stable")[:N_NEIGHBOURS]
+            if len(nearest):
+                rows[item, : len(nearest)] = near[nearest]
+                weights[item, : len(nearest)] = similarity[nearest] / similarity[nearest].sum()
     return Neighbours(rows, weights)
+
+
+def _latest_that_count(lengths: Rows) -> int:
+    """Return how many items of each user are paired."""
+    latest = MAX_USER_ITEMS
+    while (np.minimum(lengths, latest).astype(np.float64) ** 2).sum() > MAX_PAIRS and latest > 1:
+        latest //= 2
+    return latest

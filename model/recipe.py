@@ -52,13 +52,7 @@ def new_encoder(dataset: Dataset, config: TrainingConfig, end: Rows) -> Trainabl
         sparse_gradients=dataset.n_items > DENSE_ITEMS,
     )
     if config.neighbours:
-        near = nearest_neighbours(
-            dataset.items,
-            begin,
-            end,
-            n_items=dataset.n_items,
-            random=np.random.default_rng(config.seed),
-        )
+        near = nearest_neighbours(dataset.items, begin, end, n_items=dataset.n_items)
         encoder.lean_on(near, config.neighbours)
     if config.start == "pmi":
         random = np.random.default_rng(config.seed)

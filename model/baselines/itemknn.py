@@ -15,11 +15,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from model.arrays import Floats, Rows
-from model.baselines.matrix import Matrix, history_matrix, row_blocks
+from model.baselines.matrix import Matrix, common_users, history_matrix
 from model.errors import InputError
-
-# Pairs (item, item of the same user) that are counted at once: some 250 MiB.
-_MAX_BLOCK = 2**22
 
 
 def count_pairs(matrix: Matrix) -> int:
@@ -75,13 +72,8 @@ class ItemKnn:
 
     def _nearest(self, matrix: Matrix) -> Matrix:
         """Similarities of each item's neighbours, itself left out. Shape (n_items, n_items)."""
-        users_of_item = matrix.T.tocsr()
-        roots = np.sqrt(np.diff(users_of_item.indptr))
-        work = (users_of_item @ np.diff(matrix.indptr)).astype(np.int64)
-        blocks = [
-            self._neighbours_of(rows, users_of_item[rows] @ matrix, roots)
-            for rows in row_blocks(work, _MAX_BLOCK)
-        ]
+        roots = np.sqrt(np.bincount(matrix.indices, minlength=self._n_items))
+        blocks = [self._neighbours_of(rows, common, roots) for rows, common in common_users(matrix)]
         return sparse.vstack(blocks, format="csr")
 
     def _neighbours_of(self, rows: slice, common: Matrix, roots: NDArray[np.float64]) -> Matrix:

@@ -1,6 +1,6 @@
 """Users × items as a sparse matrix of ones: who has had what."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,9 @@ from model.arrays import Rows
 from model.dataset import Dataset
 from model.histories import ragged_ranges
 
+# Pairs (item, item of the same user) that are counted at once: some 250 MiB.
+_MAX_BLOCK = 2**22
+
 Matrix = Any
 """``scipy.sparse.csr_array`` of float32; SciPy has no types."""
 
@@ -17,13 +20,29 @@ Matrix = Any
 def training_matrix(dataset: Dataset) -> Matrix:
     """Make the matrix of the training part. Shape (n_users, n_items)."""
     users, positions = ragged_ranges(dataset.offsets[:-1], dataset.train_end)
-    return _binary(users, dataset.items[positions], (dataset.n_users, dataset.n_items))
+    return binary_matrix(users, dataset.items[positions], (dataset.n_users, dataset.n_items))
 
 
 def history_matrix(histories: Sequence[Rows], n_items: int) -> Matrix:
     """Make the matrix of a batch of histories. Shape (batch, n_items)."""
     users = np.repeat(np.arange(len(histories)), [len(history) for history in histories])
-    return _binary(users, np.concatenate(histories), (len(histories), n_items))
+    return binary_matrix(users, np.concatenate(histories), (len(histories), n_items))
+
+
+def common_users(matrix: Matrix) -> Iterator[tuple[slice, Matrix]]:
+    """Count the users whom two items have in common, some items after the others.
+
+    Args:
+        matrix: Of ones. Shape (n_users, n_items).
+
+    Yields:
+        Which items, and their counts with all others, themselves included.
+        Shape (their number, n_items), float32.
+    """
+    users_of_item = matrix.T.tocsr()
+    work = (users_of_item @ np.diff(matrix.indptr)).astype(np.int64)
+    for rows in row_blocks(work, _MAX_BLOCK):
+        yield rows, users_of_item[rows] @ matrix
 
 
 def row_blocks(work: Rows, limit: int) -> list[slice]:
@@ -46,7 +65,7 @@ def row_blocks(work: Rows, limit: int) -> list[slice]:
     return blocks
 
 
-def _binary(users: Rows, items: Rows, shape: tuple[int, int]) -> Matrix:
+def binary_matrix(users: Rows, items: Rows, shape: tuple[int, int]) -> Matrix:
     """Make a matrix with a one wherever a pair occurs, once or more often."""
     cells = np.unique(users * shape[1] + items)
     rows, columns = np.divmod(cells, shape[1])

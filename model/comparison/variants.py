@@ -55,7 +55,7 @@ _OF_DEFAULT = (
     _lever("random-start", "random start instead of PMI vectors", "start"),
     _lever("one-positive", "one positive, from the whole future", "positives", "horizon"),
     _lever("whole-future", "horizon is the whole future", "horizon"),
-    _lever("later-cuts", "at least 3 interactions before the cut", "min_cut"),
+    _lever("min-cut-3", "at least 3 interactions before the cut", "min_cut"),
     _lever("even-cuts", "cuts drawn evenly", "cut_draws"),
     _lever("no-neighbours", "item vectors know no neighbours", "neighbours"),
     _lever("no-history-dropout", "no history dropout", "history_dropout"),

@@ -47,6 +47,7 @@ RECIPES: tuple[Recipe, Recipe] = ("default", "paper")
         ({"learning_rate": -1.0}, "--learning-rate is -1.0; expected more than 0"),
         ({"min_cut": 0}, "--min-cut is 0; expected at least 1"),
         ({"cut_draws": 0}, "--cut-draws is 0; expected at least 1"),
+        ({"cut_draws": 101}, "--cut-draws is 101; expected at most 100"),
         ({"neighbours": -0.1}, "--neighbours is -0.1; expected at least 0.0"),
         ({"horizon": 0.0}, "--horizon is 0.0; expected more than 0.0"),
         ({"horizon": 1.1}, "--horizon is 1.1; expected at most 1.0"),

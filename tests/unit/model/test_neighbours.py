@@ -27,7 +27,6 @@ def neighbours_of(sequences: list[list[int]], n_items: int) -> Neighbours:
         np.concatenate(([0], ends[:-1])),
         ends,
         n_items=n_items,
-        random=np.random.default_rng(0),
     )
 
 
@@ -102,11 +101,7 @@ def expected_vectors(encoder: TrainableEncoder, near: Neighbours, weight: float)
 def test_vectors_of_every_model_hold_those_of_neighbours(dataset: Dataset, model: str) -> None:
     encoder = leaning(dataset, model, 0.7)
     near = nearest_neighbours(
-        dataset.items,
-        dataset.offsets[:-1],
-        dataset.train_end,
-        n_items=dataset.n_items,
-        random=np.random.default_rng(0),
+        dataset.items, dataset.offsets[:-1], dataset.train_end, n_items=dataset.n_items
     )
     expected = expected_vectors(encoder, near, 0.7)
 
@@ -192,13 +187,27 @@ def test_neighbours_and_later_cuts_follow_from_the_number_of_users(
     assert lengths[0] == lengths[2 if size == "many" else 1]
 
 
-def test_of_large_logs_some_users_vouch(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("most", "latest"), [(200 * 12**2, 12), (200 * 12**2 - 1, 7)])
+def test_of_large_logs_the_latest_items_of_all_users_count(
+    monkeypatch: pytest.MonkeyPatch, most: int, latest: int
+) -> None:
+    monkeypatch.setattr("model.neighbours.MAX_USER_ITEMS", 14)
+    monkeypatch.setattr("model.neighbours.MAX_PAIRS", most)
     log = draw_log(40)
-    all_of_them = neighbours_of(log, 40)
-    monkeypatch.setattr("model.cooccurrence.MAX_PAIRS", 12**2 * 20)
-    drawn = np.random.default_rng(0).permutation(len(log))[:20]
+    assert len(log) == 200
+    assert {len(sequence) for sequence in log} == {12}
 
-    found, expected = neighbours_of(log, 40), neighbours_of([log[user] for user in drawn], 40)
+    found = neighbours_of(log, 40)
+    expected = neighbours_of([sequence[-latest:] for sequence in log], 40)
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_array_equal(one, other)
-    assert not np.array_equal(found.weights, all_of_them.weights)
+
+
+def test_neighbours_are_counted_some_items_after_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    at_once = neighbours_of(draw_log(40), 40)
+    monkeypatch.setattr("model.baselines.matrix._MAX_BLOCK", 1)
+
+    for one, other in zip(neighbours_of(draw_log(40), 40), at_once, strict=True):
+        np.testing.assert_array_equal(one, other)

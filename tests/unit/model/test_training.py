@@ -220,8 +220,10 @@ def test_an_interrupted_training_goes_on_as_if_nothing_had_been(
     dataset: Dataset, tmp_path: Path, how: type[Recorded], interrupt_at: int, kind: str
 ) -> None:
     recipe: Recipe = "paper" if kind == "paper" else "default"
-    attention = kind == "attention"
-    config = TrainingConfig.for_recipe(recipe, {**SMALL, "patience": 9, "attention": attention})
+    given = {**SMALL, "patience": 9, "attention": kind == "attention"}
+    if kind in ("attention", "sparse"):
+        given |= {"neighbours": 1.0, "cut_draws": 2}
+    config = TrainingConfig.for_recipe(recipe, given)
     undisturbed = Training(dataset, config, tmp_path / "undisturbed")
     assert undisturbed.encoder.sparse_gradients == (kind == "sparse")
     undisturbed.run()

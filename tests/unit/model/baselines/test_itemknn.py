@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from model.arrays import Rows
-from model.baselines import itemknn
 from model.baselines.itemknn import ItemKnn, count_pairs
 from model.baselines.matrix import history_matrix
 from model.errors import InputError
@@ -50,7 +49,7 @@ def test_a_large_catalog_is_compared_in_blocks(
 ) -> None:
     matrix = history_matrix(histories, 23)
     whole = ItemKnn(matrix, shrinkage=2, neighbours=5).scores(histories)
-    monkeypatch.setattr(itemknn, "_MAX_BLOCK", block)
+    monkeypatch.setattr("model.baselines.matrix._MAX_BLOCK", block)
 
     in_blocks = ItemKnn(matrix, shrinkage=2, neighbours=5).scores(histories)
     np.testing.assert_array_equal(in_blocks, whole)

@@ -176,6 +176,7 @@ def test_a_variant_that_changes_what_says_nothing_is_left_out(
 
     assert "no-popularity" in names
     assert not names & {"no-general", "no-attention", "no-next-item"}
+    assert not names & {"even-cuts", "no-neighbours"}, "users are few"
 
 
 def test_other_options_are_refused(dataset_path: Path, tmp_path: Path) -> None:
