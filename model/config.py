@@ -1,8 +1,8 @@
 """What training can be told: model size, recipe, schedule, loss weights; checked when made.
 
 A recipe is a set of values for all options that were not given. ``paper`` is what a model's own
-paper describes (``model.paper_recipes``); ``default`` is the same architecture trained for recall,
-with OPAL's values for all models (docs/recipe.md has the trials).
+paper describes (``model.paper_recipes``); ``default`` is its architecture, with a little more of
+its own, trained for recall, with OPAL's values for all models (docs/recipe.md has the trials).
 """
 
 from collections.abc import Mapping

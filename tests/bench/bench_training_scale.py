@@ -1,4 +1,4 @@
-"""Training: what a step costs when the catalog grows tenfold, in the default recipe.
+"""Training: what a step costs when the catalog grows tenfold, with and without neighbours.
 
     python tests/bench/bench_training_scale.py [--quick] [--json]
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from model.encoder import Stage
     from model.learner import Learner
 
+NEIGHBOURS = (0.0, 1.0)
 CATALOGS, CATALOGS_QUICK = (100_000, 1_000_000), (60_000, 600_000)
 USERS, USERS_QUICK = 100_000, 2_000
 LENGTHS = (5, 100)  # of a user's sequence, uniform
@@ -38,7 +39,12 @@ def main() -> None:
     torch.set_num_threads(1)
     keep_freed_memory()  # the command `train` does so too
     catalogs = CATALOGS_QUICK if options.quick else CATALOGS
-    learners = {n_items: make_learner(n_items, options) for n_items in catalogs}
+    learners = {
+        (n_items, neighbours): make_learner(dataset, neighbours, options)
+        for n_items in catalogs
+        for dataset in [draw_dataset(n_items, USERS_QUICK if options.quick else USERS)]
+        for neighbours in NEIGHBOURS
+    }
     steps = STEPS_QUICK if options.quick else STEPS
     rows: list[Row] = []
     for stage in ("soft", "hard"):
@@ -50,14 +56,21 @@ def main() -> None:
     show("Training, large catalogs", [Table(title, rows)], threads="one thread", options=options)
 
 
-def make_learner(n_items: int, options: argparse.Namespace) -> "Learner":
-    """Return what trains on a catalog of this size."""
+def make_learner(dataset: "Dataset", neighbours: float, options: argparse.Namespace) -> "Learner":
+    """Return what trains on a data set, as over many users."""
     from model.config import TrainingConfig
     from model.learner import Learner
     from model.runtime import Runtime
 
-    dataset = draw_dataset(n_items, USERS_QUICK if options.quick else USERS)
-    config = TrainingConfig(k=4, dim=64, batch_size=32 if options.quick else 256, start="random")
+    config = TrainingConfig(
+        k=4,
+        dim=64,
+        batch_size=32 if options.quick else 256,
+        start="random",
+        attention=True,
+        cut_draws=2,
+        neighbours=neighbours,
+    )
     return Learner(dataset, config, dataset.train_end, Runtime())
 
 
@@ -87,27 +100,28 @@ def draw_dataset(n_items: int, n_users: int) -> "Dataset":
     )
 
 
-def measure(stage: "Stage", learners: dict[int, "Learner"], steps: int) -> list[Row]:
+def measure(stage: "Stage", learners: dict[tuple[int, float], "Learner"], steps: int) -> list[Row]:
     """Time each catalog's step of a stage; return one row for each."""
-    seconds: dict[int, list[float]] = {n_items: [] for n_items in learners}
+    seconds: dict[tuple[int, float], list[float]] = {which: [] for which in learners}
     for learner in learners.values():
         learner.begin_stage(stage, learner.encoder.state_dict())
     for number in range(WARM_UP + steps):
         # By turns, so that a busy moment of the machine meets both.
-        for n_items, learner in learners.items():
+        for which, learner in learners.items():
             taken = seconds_of(learner.take_step)
             if number >= WARM_UP:
-                seconds[n_items].append(taken)
-    medians = {n_items: statistics.median(each) for n_items, each in seconds.items()}
+                seconds[which].append(taken)
+    medians = {which: statistics.median(each) for which, each in seconds.items()}
     smallest = min(medians)
     return [
         {
             "stage": stage,
             "items": n_items,
+            "neighbours": "on" if neighbours else "off",
             "ms per step": 1e3 * median,
             "ratio": median / medians[smallest],
         }
-        for n_items, median in medians.items()
+        for (n_items, neighbours), median in medians.items()
     ]
 
 
