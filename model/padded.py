@@ -19,6 +19,16 @@ class LaidOutHistories(NamedTuple):
     lengths: Tensor
     ages: Tensor
 
+    def sequences(self) -> tuple[Tensor, Tensor, Tensor, int]:
+        """Return what ``model.gru`` runs a GRU over.
+
+        Returns:
+            e of each interaction, shape (n, d), float32; their rows and users, each of shape (n,),
+            int64; and how many users there are.
+        """
+        rows = torch.arange(len(self.vectors), device=self.vectors.device)
+        return self.vectors, rows, torch.repeat_interleave(self.lengths), len(self.lengths)
+
 
 class PaddedHistories(NamedTuple):
     """Histories laid into one array, the oldest interaction first, padding on the right.

@@ -22,7 +22,6 @@ from model.gru import all_states, gru_tensors, last_states
 from model.losses import orthogonality_loss, uniformity_loss
 from model.padded import PaddedHistories, pad
 from model.rivals.batch import RivalBatch
-from model.rivals.gru4rec import as_sequences
 from model.rivals.rival import Rival
 from model.rivals.single_vector import newest
 
@@ -95,7 +94,7 @@ class Cmi(Rival):
         """What is made of each whole history, unit length. Shape (batch, d), float32."""
         if self.attention is not None:
             return newest(self._general_states(histories), histories.is_item)
-        states, order = last_states(self.gru, *as_sequences(histories))
+        states, order = last_states(self.gru, *histories.laid_out().sequences())
         general = normalize(self._of_gru(states))
         return torch.empty_like(general).index_copy(0, order, general)
 
@@ -105,7 +104,7 @@ class Cmi(Rival):
         Of unit length where it attends; else of any, as the next-item loss of the authors' scores
         without unit vectors takes it.
         """
-        states = self._of_gru(all_states(self.gru, *as_sequences(histories)))
+        states = self._of_gru(all_states(self.gru, *histories.laid_out().sequences()))
         if self.attention is None:
             return states
         attended = self.attention(histories.laid_out()).float()

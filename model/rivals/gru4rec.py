@@ -10,7 +10,6 @@ cross-entropy ahead of them once it was computed stably (notes of their program,
 
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from model.gru import all_states, gru_tensors
@@ -33,20 +32,8 @@ class Gru4Rec(SingleVectorRival):
 
     def states(self, histories: PaddedHistories) -> Tensor:
         """See ``SingleVectorRival.states``."""
-        return all_states(self.gru, *as_sequences(histories))
+        return all_states(self.gru, *histories.laid_out().sequences())
 
     def own_tensors(self) -> dict[str, Tensor]:
         """See ``Rival.own_tensors``."""
         return gru_tensors(self.gru)
-
-
-def as_sequences(histories: PaddedHistories) -> tuple[Tensor, Tensor, Tensor, int]:
-    """Return what ``model.gru`` runs a GRU over.
-
-    Returns:
-        e of each interaction, shape (n, d), float32; their rows and users, each of shape (n,),
-        int64; and how many users there are.
-    """
-    vectors, lengths, _ = histories.laid_out()
-    rows = torch.arange(len(vectors), device=vectors.device)
-    return vectors, rows, torch.repeat_interleave(lengths), len(lengths)
