@@ -6,6 +6,7 @@ Times are not looked at; what they are times *of* is: equal answers, no errors, 
 import json
 import subprocess
 import sys
+from itertools import product
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ LOADED = {
 # Of each table of a benchmark.
 COLUMNS = {
     "training": [{"stage", "step", "sequences/s", "ms per step", "ratio to plain"}],
-    "training_scale": [{"stage", "items", "ms per step", "ratio"}],
+    "training_scale": [{"stage", "items", "neighbours", "ms per step", "ratio"}],
     "match": [
         {
             *("items", "k", "part", "ours median", "ours p99", "plain median", "plain p99"),
@@ -117,8 +118,8 @@ def test_training_is_measured_on_a_catalog_and_on_one_ten_times_as_large() -> No
     small, large = sorted({int(row["items"]) for row in rows})
 
     assert large == 10 * small
-    assert [(row["stage"], row["items"]) for row in rows] == [
-        (stage, items) for stage in ("soft", "hard") for items in (small, large)
+    assert [(row["stage"], row["items"], row["neighbours"]) for row in rows] == [
+        *product(("soft", "hard"), (small, large), ("off", "on"))
     ]
 
 
