@@ -62,7 +62,8 @@ def nearest_neighbours(items: Rows, begin: Rows, end: Rows, *, n_items: int) -> 
             range(block.start, block.stop), common.indptr[:-1], common.indptr[1:], strict=True
         ):
             others, counts = common.indices[start:stop], common.data[start:stop]
-            near, counts = others[others != item], counts[others != item]
+            is_another = others != item
+            near, counts = others[is_another], counts[is_another]
             similarity = counts / (roots[item] * roots[near] + SHRINKAGE)
             nearest = np.argsort(-similarity, kind="stable")[:N_NEIGHBOURS]
             if len(nearest):

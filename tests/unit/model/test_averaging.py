@@ -40,7 +40,7 @@ class Steps:
         random = np.random.default_rng(0)
         self.encoder.lean_on(
             Neighbours(
-                random.integers(0, NEVER, (N_ITEMS, 2), dtype=np.int32),
+                random.integers(0, 5, (N_ITEMS, 2), dtype=np.int32),
                 random.random((N_ITEMS, 2), dtype=np.float32),
             ),
             0.5,
@@ -113,7 +113,7 @@ def test_rows_that_rest_for_many_steps_are_made_up_for(sparse: bool) -> None:
     moved = (tables[1:] != tables[:-1]).any(2)
 
     resting = [300 - int(row.nonzero().max()) for row in moved.T if row.any()]
-    assert (max(resting) > 40) == sparse  # Adam's moments move a dense row at every step
+    assert (max(resting) > 50) == sparse  # Adam's moments move a dense row at every step
     close(steps.average.encoder().state_dict(), slow_average(steps.weights, 0.97))
 
 

@@ -12,7 +12,7 @@ from torch.nn.functional import normalize
 from model.config import TrainingConfig
 from model.dataset import Dataset
 from model.encoder import TrainableEncoder
-from model.model_names import TRAINABLE_MODELS
+from model.model_names import SINGLE_VECTOR_RIVALS, TRAINABLE_MODELS
 from model.neighbours import N_NEIGHBOURS, SHRINKAGE, Neighbours, nearest_neighbours
 from model.recipe import new_encoder, new_sampler
 from tests.unit.model.test_cooccurrence import draw_log
@@ -77,7 +77,7 @@ def test_an_item_that_a_user_has_twice_counts_once() -> None:
 
 def leaning(dataset: Dataset, model: str, weight: float | None) -> TrainableEncoder:
     given = {**SMALL, "neighbours": weight}
-    if model in ("gru4rec", "sasrec"):
+    if model in SINGLE_VECTOR_RIVALS:
         del given["k"]
     config = TrainingConfig.for_recipe("default", given, model=model)
     return new_encoder(dataset, config, dataset.train_end)
