@@ -14,6 +14,7 @@ from scipy.sparse.linalg import eigsh
 
 from model.arrays import Floats, Rows
 from model.histories import ragged_ranges
+from model.user_items import Matrix, binary_matrix
 
 MAX_PAIRS = 100_000_000
 """Pairs of items counted at most; of a log with more, some users are drawn. Up to 1.6 GB."""
@@ -110,26 +111,21 @@ def cluster_directions(vectors: Floats, k: int, random: np.random.Generator) -> 
 
 def _count_pairs(
     items: Rows, begin: Rows, end: Rows, n_items: int, random: np.random.Generator
-) -> sparse.csr_matrix:
+) -> Matrix:
     pairs = (end - begin).astype(np.float64) ** 2
     if pairs.sum() > MAX_PAIRS:
         drawn = random.permutation(len(begin))
         drawn = drawn[np.cumsum(pairs[drawn]) <= MAX_PAIRS]
         begin, end = begin[drawn], end[drawn]
     users, positions = ragged_ranges(begin, end)
-    matrix = sparse.csr_matrix(
-        (np.ones(len(users), dtype=np.float32), (users, items[positions])),
-        shape=(len(begin), n_items),
-    )
-    matrix.sum_duplicates()
-    matrix.data[:] = 1  # an item counts once for each user
+    matrix = binary_matrix(users, items[positions], (len(begin), n_items))
     pairs = (matrix.T @ matrix).tocsr()
     pairs.setdiag(0)
     pairs.eliminate_zeros()
     return pairs
 
 
-def _positive_pmi(pairs: sparse.csr_matrix) -> sparse.csr_matrix:
+def _positive_pmi(pairs: Matrix) -> sparse.csr_matrix:
     """max(0, log p(v, w) / (p(v) p(w))). Shape (n_items, n_items)."""
     together = pairs.tocoo()
     total = np.asarray(pairs.sum(1), dtype=np.float64).ravel()

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.arrays import Floats, Rows
-from model.baselines.matrix import binary_matrix, common_users
 from model.histories import ragged_ranges
+from model.user_items import binary_matrix, common_users
 
 N_NEIGHBOURS = 10
 SHRINKAGE = 10.0

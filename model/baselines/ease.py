@@ -13,8 +13,9 @@ import numpy as np
 from scipy.linalg import lapack
 
 from model.arrays import Floats, Rows
-from model.baselines.matrix import Matrix, history_matrix
+from model.baselines.matrix import history_matrix
 from model.errors import InputError
+from model.user_items import Matrix
 
 DEFAULT_L2 = 200.0
 MAX_ITEMS = 25_000

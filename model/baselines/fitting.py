@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 from model.baselines.baseline import Baseline
 from model.baselines.ease import DEFAULT_L2, Ease
 from model.baselines.itemknn import ItemKnn, count_pairs
-from model.baselines.matrix import Matrix, training_matrix
+from model.baselines.matrix import training_matrix
 from model.baselines.measuring import measure
 from model.baselines.popular import Popular
 from model.dataset import Dataset, Sequences
 from model.errors import InputError
+from model.user_items import Matrix
 
 CHOOSE_BY = "recall@50"
 CHOICE_USERS = 10_000

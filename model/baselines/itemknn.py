@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from model.arrays import Floats, Rows
-from model.baselines.matrix import Matrix, common_users, history_matrix
+from model.baselines.matrix import history_matrix
 from model.errors import InputError
+from model.user_items import Matrix, common_users
 
 
 def count_pairs(matrix: Matrix) -> int:

@@ -207,7 +207,7 @@ def test_neighbours_are_counted_some_items_after_the_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     at_once = neighbours_of(draw_log(40), 40)
-    monkeypatch.setattr("model.baselines.matrix._MAX_BLOCK", 1)
+    monkeypatch.setattr("model.user_items._MAX_BLOCK", 1)
 
     for one, other in zip(neighbours_of(draw_log(40), 40), at_once, strict=True):
         np.testing.assert_array_equal(one, other)
