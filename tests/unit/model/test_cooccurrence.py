@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from model import cooccurrence
 from model.arrays import Floats
 from model.cooccurrence import cluster_directions, pmi_vectors
+from tests.logs import draw_log, lay_out
 
 # The catalog is larger than four times d where eigenvectors are found iteratively.
 SMALL, LARGE = 30, 400
@@ -19,24 +20,8 @@ DIM = 8
 def vectors_of(
     sequences: list[list[int]], n_items: int, *, dim: int = DIM, seed: int = 0
 ) -> Floats:
-    ends = np.cumsum([len(sequence) for sequence in sequences])
-    return pmi_vectors(
-        np.array([item for sequence in sequences for item in sequence], dtype=np.int64),
-        np.concatenate(([0], ends[:-1])),
-        ends,
-        n_items=n_items,
-        dim=dim,
-        random=np.random.default_rng(seed),
-    )
-
-
-def draw_log(n_items: int, n_users: int = 200, seed: int = 0) -> list[list[int]]:
-    """Users who read some items around one of their own, popular ones more often."""
     random = np.random.default_rng(seed)
-    centre = (n_items * random.random(n_users) ** 2).astype(int)
-    near = random.normal(0, 3, size=(n_users, 12)).astype(int)
-    log: list[list[int]] = ((centre[:, None] + near) % n_items).tolist()
-    return log
+    return pmi_vectors(*lay_out(sequences), n_items=n_items, dim=dim, random=random)
 
 
 def slow_positive_pmi(sequences: list[list[int]], n_items: int) -> NDArray[np.float64]:

@@ -19,6 +19,7 @@ from model.histories import (
     sorting_order,
 )
 from model.negatives import EvenNegatives, NegativeSampler, PopularNegatives
+from tests.logs import lay_out
 
 ranges = st.lists(st.tuples(st.integers(0, 20), st.integers(0, 6)), max_size=12)
 
@@ -59,11 +60,8 @@ def sampler_of(
     negatives: NegativeSampler | None = None,
     **options: Any,
 ) -> BatchSampler:
-    ends = np.cumsum([len(sequence) for sequence in sequences])
     return BatchSampler(
-        items=np.array([item for sequence in sequences for item in sequence], dtype=np.int64),
-        begin=np.concatenate(([0], ends[:-1])),
-        end=ends,
+        **lay_out(sequences)._asdict(),
         n_items=n_items,
         max_len=max_len,
         batch_size=200,

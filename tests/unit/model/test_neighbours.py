@@ -15,19 +15,13 @@ from model.encoder import TrainableEncoder
 from model.model_names import SINGLE_VECTOR_RIVALS, TRAINABLE_MODELS
 from model.neighbours import N_NEIGHBOURS, SHRINKAGE, Neighbours, nearest_neighbours
 from model.recipe import new_encoder, new_sampler
-from tests.unit.model.test_cooccurrence import draw_log
+from tests.logs import draw_log, lay_out
 
 SMALL: dict[str, Any] = {"k": 3, "dim": 8, "batch_size": 16, "n_negatives": 4}
 
 
 def neighbours_of(sequences: list[list[int]], n_items: int) -> Neighbours:
-    ends = np.cumsum([len(sequence) for sequence in sequences])
-    return nearest_neighbours(
-        np.array([item for sequence in sequences for item in sequence], dtype=np.int64),
-        np.concatenate(([0], ends[:-1])),
-        ends,
-        n_items=n_items,
-    )
+    return nearest_neighbours(*lay_out(sequences), n_items=n_items)
 
 
 def slow_similarity(sequences: list[list[int]], n_items: int) -> np.ndarray:
