@@ -7,7 +7,7 @@ pandas makes of integers beside a gap) are the integers that they were: 50, not 
 import polars as pl
 
 MAX_ID_LENGTH = 256
-"""Characters; what the service's API takes (``service.schemas``)."""
+"""Characters; what the service's API takes (``service.api.schemas``)."""
 
 # Beyond it a float no longer tells one whole number from the next.
 _LARGEST_WHOLE = 2**53

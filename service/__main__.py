@@ -20,7 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.registry is None and not os.environ.get("OPAL_REGISTRY"):
         parser.error("--registry (or OPAL_REGISTRY) is needed: the folder of the bundle registry")
     try:
-        from service.server import serve
+        from service.processes.server import serve
         from service.settings import read_settings
 
         settings = read_settings(

@@ -15,29 +15,29 @@ from starlette.types import ASGIApp
 from index.registry import Registry
 from index.takedown_file import TakedownFile
 from model.errors import OpalError
-from service.batching import MicroBatcher
-from service.cache import AnswerCache, NullCache, SharedCache, TieredCache
+from service.answering.batching import MicroBatcher
+from service.answering.flights import Flights
+from service.answering.serving import Retriever, compute_together
+from service.answering.work import WorkQueue
+from service.api.openapi import DESCRIPTION, TAGS, DocumentedApp, program_version
+from service.api.problems import BundleRefused, install_handlers
+from service.api.schemas import Limits
+from service.caching.cache import AnswerCache, NullCache, SharedCache, TieredCache
+from service.caching.lives import Lives
+from service.caching.memory_cache import MemoryCache
+from service.caching.redis_cache import connect_redis
 from service.dependencies import Drain, State
-from service.direct_match import DirectMatch
-from service.flights import Flights
+from service.http.direct_match import DirectMatch
+from service.http.middleware import BodyLimitMiddleware, ObserveMiddleware
 from service.live import LiveBundle
-from service.lives import Lives
-from service.memory_cache import MemoryCache
-from service.metrics import Metrics
-from service.middleware import BodyLimitMiddleware, ObserveMiddleware
-from service.openapi import DESCRIPTION, TAGS, DocumentedApp, program_version
-from service.problems import BundleRefused, install_handlers
-from service.redis_cache import connect_redis
-from service.redis_takedowns import connect_redis_takedowns
+from service.monitoring.metrics import Metrics
 from service.reloading import BundleFollower
 from service.routes import admin, items, match, operations, takedowns
 from service.routes.docs import add_docs
-from service.schemas import Limits
-from service.serving import Retriever, compute_together
 from service.settings import Settings, read_settings
-from service.takedown_store import FileTakedowns, TakedownStore
-from service.takedowns import TakedownFollower
-from service.work import WorkQueue
+from service.takedowns.redis_takedowns import connect_redis_takedowns
+from service.takedowns.takedown_store import FileTakedowns, TakedownStore
+from service.takedowns.takedowns import TakedownFollower
 
 _MEBIBYTE = 1 << 20
 # Batches of which the queue takes all that they hand to it at a time.

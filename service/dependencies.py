@@ -7,12 +7,9 @@ from typing import Annotated, Any, TypedDict, TypeVar
 from fastapi import Depends, Header, Request
 from pydantic import ValidationError
 
-from service.direct_match import DirectMatch
-from service.live import LiveBundle
-from service.metrics import Metrics
-from service.problems import Unauthorized, problem_of
-from service.reloading import BundleFollower
-from service.schemas import (
+from service.answering.serving import Retriever
+from service.api.problems import Unauthorized, problem_of
+from service.api.schemas import (
     MOST_TIMEOUT_MS,
     BatchRequest,
     Body,
@@ -22,9 +19,12 @@ from service.schemas import (
     ReloadRequest,
     TakedownRequest,
 )
-from service.serving import Retriever
+from service.http.direct_match import DirectMatch
+from service.live import LiveBundle
+from service.monitoring.metrics import Metrics
+from service.reloading import BundleFollower
 from service.settings import Settings
-from service.takedowns import TakedownFollower
+from service.takedowns.takedowns import TakedownFollower
 
 AnyBody = TypeVar("AnyBody", bound=Body)
 

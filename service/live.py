@@ -2,8 +2,8 @@
 
 from index.bundle import Bundle
 from index.takedowns import Ledger
-from service.problems import NotReady
-from service.withholding import TakedownsInForce
+from service.api.problems import NotReady
+from service.takedowns.withholding import TakedownsInForce
 
 
 class LiveBundle:

@@ -18,12 +18,12 @@ from index.bundle import Bundle, open_bundle
 from index.manifest import read_manifest
 from index.registry import BUNDLES, CURRENT_FILE, Registry
 from model.errors import OpalError, RegistryError
-from service.answers import BundlesAnswer, BundleState, SwapAnswer
+from service.answering.matching import match
+from service.answering.query import Query
+from service.api.answers import BundlesAnswer, BundleState, SwapAnswer
+from service.api.problems import BundleRefused, NotFound
 from service.live import LiveBundle
-from service.matching import match
-from service.metrics import Metrics
-from service.problems import BundleRefused, NotFound
-from service.query import Query
+from service.monitoring.metrics import Metrics
 from service.retrying import RetryPause, Sight, stamps_of
 
 _WARM_UP_HISTORY = 20

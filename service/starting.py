@@ -9,7 +9,7 @@ import logging
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from model.errors import OpalError
-from service.problems import ProblemError
+from service.api.problems import ProblemError
 
 _FAILED = "lifespan.startup.failed"
 

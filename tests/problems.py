@@ -5,8 +5,8 @@ from typing import Any
 import httpx
 from pydantic import TypeAdapter
 
-from service.answers import Problem
-from service.problems import PROBLEM_JSON
+from service.api.answers import Problem
+from service.api.problems import PROBLEM_JSON
 
 
 def assert_problem(response: httpx.Response, status: int) -> Any:

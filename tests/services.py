@@ -125,7 +125,7 @@ class ServiceProcess:
     def worker_pids(self) -> set[int]:
         """Return the processes that are its workers now."""
         children = {pid: command_line(pid) for pid in children_of(self.process.pid)}
-        # Workers are forked from a process of their own (service.preloaded).
+        # Workers are forked from a process of their own (service.processes.preloaded).
         forking = [pid for pid, command in children.items() if "forkserver" in command]
         return {worker for pid in forking for worker in children_of(pid)}
 

@@ -6,10 +6,9 @@ from fastapi import APIRouter, Depends
 from fastapi.concurrency import run_in_threadpool
 
 from model.errors import OpalError
-from service.answers import BundlesAnswer, SwapAnswer
-from service.dependencies import ReloadBody, StateDep, require_admin
-from service.openapi import body_docs
-from service.problems import (
+from service.api.answers import BundlesAnswer, SwapAnswer
+from service.api.openapi import body_docs
+from service.api.problems import (
     BrokenJson,
     BundleRefused,
     InvalidRequest,
@@ -19,7 +18,8 @@ from service.problems import (
     Unauthorized,
     problems_for_docs,
 )
-from service.schemas import ReloadRequest
+from service.api.schemas import ReloadRequest
+from service.dependencies import ReloadBody, StateDep, require_admin
 
 
 async def report_registry() -> AsyncIterator[None]:

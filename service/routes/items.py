@@ -6,10 +6,9 @@ import orjson
 from fastapi import APIRouter, Depends, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.answers import SimilarAnswer
-from service.dependencies import DeadlineDep, RetrieverDep
-from service.matching import similar_to
-from service.problems import (
+from service.answering.matching import similar_to
+from service.api.answers import SimilarAnswer
+from service.api.problems import (
     DeadlinePassed,
     InvalidRequest,
     NotFound,
@@ -17,8 +16,9 @@ from service.problems import (
     Overloaded,
     problems_for_docs,
 )
+from service.api.schemas import MAX_TOP_K
+from service.dependencies import DeadlineDep, RetrieverDep
 from service.routes.paths import ANY_ID, require_readable_id
-from service.schemas import MAX_TOP_K
 
 router = APIRouter(tags=["items"], dependencies=[Depends(require_readable_id)])
 

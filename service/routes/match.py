@@ -7,19 +7,12 @@ import orjson
 from fastapi import APIRouter, Response
 from pydantic import ValidationError
 
-from service.answers import BatchAnswer, InterestsAnswer, MatchAnswer
-from service.dependencies import (
-    BatchBody,
-    DeadlineDep,
-    HistoryBody,
-    MatchBody,
-    RequestIdDep,
-    RetrieverDep,
-    StateDep,
-)
-from service.matching import interests_of
-from service.openapi import body_docs
-from service.problems import (
+from service.answering.matching import interests_of
+from service.answering.query import Query
+from service.answering.serving import Retriever
+from service.api.answers import BatchAnswer, InterestsAnswer, MatchAnswer
+from service.api.openapi import body_docs
+from service.api.problems import (
     BodyTooLarge,
     BrokenJson,
     DeadlinePassed,
@@ -30,9 +23,16 @@ from service.problems import (
     problem_of,
     problems_for_docs,
 )
-from service.query import Query
-from service.schemas import BatchRequest, HistoryRequest, Limits, MatchRequest
-from service.serving import Retriever
+from service.api.schemas import BatchRequest, HistoryRequest, Limits, MatchRequest
+from service.dependencies import (
+    BatchBody,
+    DeadlineDep,
+    HistoryBody,
+    MatchBody,
+    RequestIdDep,
+    RetrieverDep,
+    StateDep,
+)
 
 JSON = "application/json"
 PROBLEMS = problems_for_docs(

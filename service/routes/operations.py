@@ -3,10 +3,10 @@
 from fastapi import APIRouter, Response
 from fastapi.concurrency import run_in_threadpool
 
-from service.answers import Health
+from service.api.answers import Health
+from service.api.problems import NotReady, problems_for_docs
 from service.dependencies import StateDep
-from service.metrics import CONTENT_TYPE
-from service.problems import NotReady, problems_for_docs
+from service.monitoring.metrics import CONTENT_TYPE
 
 router = APIRouter(tags=["operations"])
 

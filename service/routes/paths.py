@@ -5,8 +5,8 @@ from urllib.parse import unquote_to_bytes
 from fastapi import Request
 from starlette.convertors import PathConvertor, register_url_convertor
 
-from service.answers import FieldProblem
-from service.problems import InvalidRequest
+from service.api.answers import FieldProblem
+from service.api.problems import InvalidRequest
 
 
 class _AnyIdConvertor(PathConvertor):

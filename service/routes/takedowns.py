@@ -5,10 +5,9 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.answers import TakedownAnswer, TakedownPut, TakedownsAnswer
-from service.dependencies import StateDep, TakedownBody, require_admin
-from service.openapi import body_docs
-from service.problems import (
+from service.api.answers import TakedownAnswer, TakedownPut, TakedownsAnswer
+from service.api.openapi import body_docs
+from service.api.problems import (
     BodyTooLarge,
     BrokenJson,
     InvalidRequest,
@@ -19,9 +18,10 @@ from service.problems import (
     Unauthorized,
     problems_for_docs,
 )
+from service.api.schemas import MAX_ID_LENGTH, TakedownRequest
+from service.dependencies import StateDep, TakedownBody, require_admin
 from service.routes.admin import report_registry
 from service.routes.paths import ANY_ID, require_readable_id
-from service.schemas import MAX_ID_LENGTH, TakedownRequest
 
 MAX_LISTED = 1000
 

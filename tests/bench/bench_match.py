@@ -155,8 +155,8 @@ def ours_parts(bundle: "Bundle", history: "Rows") -> dict[str, Callable[[], obje
     import numpy as np
 
     from index.merging import merge_interests
-    from service.matching import match
-    from service.query import Query
+    from service.answering.matching import match
+    from service.answering.query import Query
     from tests.bench.synthetic import TOP_K, to_ids
 
     interests = bundle.encoder.encode(history).vectors
@@ -196,8 +196,8 @@ def recall(bundle: "Bundle", plain: "PlainMatcher", history: "Rows") -> dict[str
     import numpy as np
     import orjson
 
-    from service.matching import match
-    from service.query import Query
+    from service.answering.matching import match
+    from service.answering.query import Query
     from tests.bench.synthetic import TOP_K, to_ids
 
     interests = bundle.encoder.encode(history).vectors.astype(np.float64)

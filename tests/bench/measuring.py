@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from service.server import THREAD_VARIABLES
+from service.processes.server import THREAD_VARIABLES
 
 Row = dict[str, str | int | float]
 

@@ -6,10 +6,10 @@ The one place that knows how it is called; every benchmark of it goes through he
 from collections.abc import Sequence
 
 from index.bundle import Bundle
-from service.matching import match_together
-from service.query import Query
+from service.answering.matching import match_together
+from service.answering.query import Query
 
 
 def answers(bundle: Bundle, queries: Sequence[Query]) -> list[bytes]:
-    """Answer queries together; each as JSON (``service.answers.StoredAnswer``)."""
+    """Answer queries together; each as JSON (``service.api.answers.StoredAnswer``)."""
     return [match.stored for match in match_together(bundle, queries)]

@@ -5,7 +5,7 @@ worker needs.
 """
 
 from model import ids
-from service import schemas
+from service.api import schemas
 
 
 def test_every_id_that_prepare_takes_can_be_asked_for() -> None:

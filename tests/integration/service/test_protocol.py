@@ -17,8 +17,8 @@ import httpx
 import pytest
 from pydantic import TypeAdapter
 
-from service.answers import Problem
-from service.problems import PROBLEM_JSON
+from service.api.answers import Problem
+from service.api.problems import PROBLEM_JSON
 from tests.bundles import item_id
 from tests.services import ServiceProcess, wait_until
 

@@ -13,8 +13,8 @@ from redis.asyncio import Redis
 from index.takedown_file import TakedownFile
 from index.takedowns import Ledger, Takedown
 from model.errors import RegistryError
-from service.answers import TakedownAnswer, TakedownPut, TakedownsAnswer
-from service.redis_takedowns import KEY
+from service.api.answers import TakedownAnswer, TakedownPut, TakedownsAnswer
+from service.takedowns.redis_takedowns import KEY
 from tests.bundles import item_id
 from tests.problems import assert_is, assert_problem
 from tests.redis_server import RedisServer

@@ -14,8 +14,8 @@ from model.encoder import Stage
 from model.histories import TrainingBatch
 from model.learner import total_loss
 from model.opal import OpalEncoder
-from service.matching import match
-from service.query import Query
+from service.answering.matching import match
+from service.answering.query import Query
 from tests.bench.plain_match import PlainMatcher
 from tests.bench.plain_training import PlainTraining
 from tests.bench.synthetic import draw_histories, make_bundle, to_ids

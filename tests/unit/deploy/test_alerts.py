@@ -9,7 +9,7 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
-from service.metrics import Metrics
+from service.monitoring.metrics import Metrics
 from service.settings import Settings
 
 DEPLOY = Path(__file__).parents[3] / "deploy"

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from index.registry import Registry
-from service.answers import BundlesAnswer, Problem, SwapAnswer
-from service.problems import PROBLEM_JSON
+from service.api.answers import BundlesAnswer, Problem, SwapAnswer
+from service.api.problems import PROBLEM_JSON
 from tests.problems import assert_is, assert_problem
 from tests.services import InProcess, service_in_process
 

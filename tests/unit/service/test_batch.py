@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from index.bundle import Bundle, open_bundle
-from service.matching import Match, match_together
-from service.query import Query
+from service.answering.matching import Match, match_together
+from service.answering.query import Query
 from tests.bundles import item_id
 from tests.services import InProcess, service_in_process
 
@@ -75,7 +75,7 @@ async def test_equal_requests_of_a_batch_are_computed_once(
         computed += len(queries)
         return match_together(bundle, queries, **options)
 
-    monkeypatch.setattr("service.serving.match_together", counted)
+    monkeypatch.setattr("service.answering.serving.match_together", counted)
     async with service_in_process(registry_path) as service:
         results = await ask(service, [body(n % 3) | {"user_id": n} for n in range(30)])
 

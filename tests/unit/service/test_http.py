@@ -9,7 +9,7 @@ import httpx
 import orjson
 import pytest
 
-from service.answers import (
+from service.api.answers import (
     BatchAnswer,
     BundlesAnswer,
     InterestsAnswer,
@@ -155,7 +155,7 @@ async def test_a_worker_about_to_stop_is_not_ready_but_serves(service: InProcess
 async def test_a_defect_is_a_500_without_details(
     service: InProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.serving.match_together", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("service.answering.serving.match_together", lambda *_, **__: 1 / 0)
     response = await service.client.post("/match", json={})
 
     assert "division" not in json.dumps(assert_problem(response, 500))

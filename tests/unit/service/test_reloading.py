@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from index.registry import Registry
+from service.api.problems import BundleRefused, NotFound, NotReady
 from service.live import LiveBundle
-from service.metrics import Metrics
-from service.problems import BundleRefused, NotFound, NotReady
+from service.monitoring.metrics import Metrics
 from service.reloading import BundleFollower
 from tests.services import InProcess, service_in_process
 

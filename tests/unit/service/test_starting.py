@@ -9,7 +9,7 @@ from starlette.applications import Starlette
 from starlette.types import Message
 
 from model.errors import OpalError, RegistryError
-from service.problems import BundleRefused
+from service.api.problems import BundleRefused
 from service.starting import run_lifespan
 
 pytestmark = pytest.mark.anyio

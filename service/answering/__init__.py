@@ -1,0 +1,1 @@
+"""From a request to its answer: who computes, when, and what."""

@@ -1,0 +1,1 @@
+"""Where answers are kept: in the worker's memory and in Redis."""

@@ -1,0 +1,1 @@
+"""The parent process and its workers: how they start, live and end."""

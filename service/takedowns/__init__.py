@@ -1,0 +1,1 @@
+"""Items that must not be served any more."""
