@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from index.catalog import Catalog
-from index.registry import Registry
+from index.bundles.catalog import Catalog
+from index.registry.registry import Registry
 from model.errors import OpalError, RegistryError
 
 # One viewer with several interests; what a catalog lacks is left out.

@@ -7,9 +7,9 @@ import os
 import sys
 from pathlib import Path
 
-from index import bundle_commands, registry_commands, renewal_commands
-from index.bundle_commands import describe_bundle
-from index.subcommands import Subcommand, fraction
+from index.commands import bundle_commands, registry_commands, renewal_commands
+from index.commands.bundle_commands import describe_bundle
+from index.commands.subcommands import Subcommand, fraction
 from model.command import Result, add_json_option, run_command
 
 MEBIBYTE = 1 << 20
@@ -30,8 +30,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def build(arguments: argparse.Namespace) -> Result:
     """Turn a run into a bundle."""
-    from index.build import build_bundle
-    from index.signing import signing_keys
+    from index.bundles.build import build_bundle
+    from index.bundles.signing import signing_keys
 
     signing_keys()  # a key that cannot be used is told before the work, not after
     built = build_bundle(

@@ -12,8 +12,8 @@ from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
 from starlette.types import ASGIApp
 
-from index.registry import Registry
-from index.takedown_file import TakedownFile
+from index.registry.registry import Registry
+from index.takedowns.takedown_file import TakedownFile
 from model.errors import OpalError
 from service.answering.batching import MicroBatcher
 from service.answering.flights import Flights

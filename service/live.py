@@ -1,7 +1,7 @@
 """What this worker serves: the one reference that a swap changes, and the takedowns in force."""
 
-from index.bundle import Bundle
-from index.takedowns import Ledger
+from index.bundles.bundle import Bundle
+from index.takedowns.takedowns import Ledger
 from service.api.problems import NotReady
 from service.takedowns.withholding import TakedownsInForce
 

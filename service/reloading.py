@@ -14,9 +14,9 @@ import time
 from contextlib import suppress
 from datetime import datetime
 
-from index.bundle import Bundle, open_bundle
-from index.manifest import read_manifest
-from index.registry import BUNDLES, CURRENT_FILE, Registry
+from index.bundles.bundle import Bundle, open_bundle
+from index.bundles.manifest import read_manifest
+from index.registry.registry import BUNDLES, CURRENT_FILE, Registry
 from model.errors import OpalError, RegistryError
 from service.answering.matching import match
 from service.answering.query import Query

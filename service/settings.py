@@ -11,7 +11,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from index.signing import KEY_VARIABLE, parse_keys
+from index.bundles.signing import KEY_VARIABLE, parse_keys
 from model.errors import InputError
 
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -111,8 +111,8 @@ class Settings(BaseSettings):
     admin_token: SecretStr | None = Field(
         default=None, description="Bearer token that /admin asks for; without it /admin is open"
     )
-    # Read again where manifests are read (index.signing), by workers from their environment; here
-    # it is checked at start and listed with the others.
+    # Workers read it again, from their environment, where manifests are read
+    # (index.bundles.signing); here it is checked at start and listed with the others.
     signing_key: SecretStr | None = Field(
         default=None,
         description="Key, or several separated by commas; bundles must be signed with one of them. "

@@ -1,9 +1,9 @@
 """Small runs and bundles with a known structure, made in milliseconds, without torch.
 
 ``write_run`` writes what ``model train`` leaves behind; ``build_small_bundle`` puts it through the
-real ``index.build``. Item ids are ``item-0000``…, titles ``Title 0000``…; the item vectors lie in
-clusters around the k hyper-categories, as learned ones do; item r has category ``genre-<cluster>``
-and every seventh one ``evergreen`` too.
+real ``index.bundles.build``. Item ids are ``item-0000``…, titles ``Title 0000``…; the item vectors
+lie in clusters around the k hyper-categories, as learned ones do; item r has category
+``genre-<cluster>`` and every seventh one ``evergreen`` too.
 """
 
 import json
@@ -209,7 +209,7 @@ def build_small_bundle(folder: Path, *, name: str = "bundle", **run_options: Any
     Returns:
         The bundle's folder.
     """
-    from index.build import build_bundle
+    from index.bundles.build import build_bundle
 
     run = write_run(folder / f"{name}-run", **run_options)
     return build_bundle(run, folder / name).path

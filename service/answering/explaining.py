@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import TypedDict
 
-from index.bundle import Bundle
-from index.merging import Candidates
+from index.bundles.bundle import Bundle
+from index.search.merging import Candidates
 from model.arrays import Floats, Rows
 from model.inference.encoder import Interests
 from service.api.answers import Reason

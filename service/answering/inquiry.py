@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine
 from contextvars import copy_context
 from typing import Any
 
-from index.bundle import Bundle
+from index.bundles.bundle import Bundle
 from service.answering.flights import Flight
 from service.answering.query import Query
 from service.answering.serving import Computed, Found, Retriever, as_told, key_to_keep

@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from index.bundle import Bundle
-from index.diversity import diversify
-from index.merging import Candidates
-from index.quota import largest_remainder
-from index.retrieval import Wish, retrieve_together, similar_items
-from index.withheld import Withheld
+from index.bundles.bundle import Bundle
+from index.search.diversity import diversify
+from index.search.merging import Candidates
+from index.search.quota import largest_remainder
+from index.search.retrieval import Wish, retrieve_together, similar_items
+from index.search.withheld import Withheld
 from model.arrays import Floats, Mask, Rows
 from model.inference.encoder import Interests
 from model.marginal_relevance import pool_size

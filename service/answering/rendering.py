@@ -12,8 +12,8 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from index.bundle import Bundle
-from index.merging import Candidates
+from index.bundles.bundle import Bundle
+from index.search.merging import Candidates
 from model.inference.encoder import Interests
 from service.answering.explaining import DECIMALS, Strongest
 from service.api.answers import Reason

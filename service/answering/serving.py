@@ -11,8 +11,8 @@ from typing import Literal, NamedTuple, TypeVar
 
 import orjson
 
-from index.bundle import Bundle
-from index.withheld import Withheld
+from index.bundles.bundle import Bundle
+from index.search.withheld import Withheld
 from service.answering.batching import MicroBatcher
 from service.answering.flights import Flights
 from service.answering.matching import match_together

@@ -150,7 +150,7 @@ def cache_key(bundle_version: str, epoch: str, query: Query) -> str:
 
     Args:
         bundle_version: The bundle that answers.
-        epoch: Digest of the takedowns in force (``index.takedowns.Ledger.epoch``).
+        epoch: Digest of the takedowns in force (``index.takedowns.takedowns.Ledger.epoch``).
         query: Every field of it counts.
     """
     digest = hashlib.blake2b(orjson.dumps(query), digest_size=16).hexdigest()

@@ -14,7 +14,7 @@ import os
 if os.getpid() != os.getsid(0):
     os.setsid()
 
-import index.bundle  # noqa: F401 - for those that are forked
+import index.bundles.bundle  # noqa: F401 - for those that are forked
 import service.app  # noqa: F401
 
 # What is collected has to be looked at, and what is looked at is written to: its page would be

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import uvicorn
 
-from index.takedown_file import TakedownFile
+from index.takedowns.takedown_file import TakedownFile
 from model.errors import InputError, OpalError, RegistryError
 from service.monitoring.logs import log_config
 from service.monitoring.metrics_folder import VARIABLE as METRICS_VARIABLE
@@ -143,8 +143,8 @@ def check_apart(settings: Settings) -> str | None:
 
 def check_registry(path: Path) -> str:
     """Open the live bundle of a registry and return its version; raises as ``check_apart``."""
-    from index.bundle import open_bundle
-    from index.registry import Registry
+    from index.bundles.bundle import open_bundle
+    from index.registry.registry import Registry
 
     if not path.is_dir():
         raise RegistryError(

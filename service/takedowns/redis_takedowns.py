@@ -14,8 +14,8 @@ from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as ConnectionFailed
 from redis.exceptions import RedisError
 
-from index.takedown_file import TakedownFile
-from index.takedowns import Ledger, Takedown, new_origin
+from index.takedowns.takedown_file import TakedownFile
+from index.takedowns.takedowns import Ledger, Takedown, new_origin
 from model.errors import OpalError
 from service.api.problems import TakedownsUnusable
 from service.monitoring.metrics import Metrics

@@ -7,8 +7,8 @@ snapshot) gets it back from the first worker that notices.
 import asyncio
 from typing import NamedTuple, Protocol
 
-from index.takedown_file import TakedownFile
-from index.takedowns import Ledger, Takedown
+from index.takedowns.takedown_file import TakedownFile
+from index.takedowns.takedowns import Ledger, Takedown
 from service.api.problems import TooManyTakedowns
 
 

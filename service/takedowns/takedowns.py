@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from itertools import islice
 
-from index.takedowns import Ledger, Takedown
+from index.takedowns.takedowns import Ledger, Takedown
 from model.errors import OpalError
 from service.api.answers import TakedownAnswer, TakedownPut, TakedownsAnswer
 from service.api.problems import NotFound, TakedownsUnusable

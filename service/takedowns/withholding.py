@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from index.bundle import Bundle
-from index.takedowns import Ledger
-from index.withheld import Withheld
+from index.bundles.bundle import Bundle
+from index.search.withheld import Withheld
+from index.takedowns.takedowns import Ledger
 
 # During a swap there are two.
 _MAX_BUNDLES = 2

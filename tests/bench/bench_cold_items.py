@@ -115,7 +115,7 @@ def measure(trained: Trained) -> list[Row]:
     """Make a tenth of the items cold in each way; return one row for each."""
     import numpy as np
 
-    from index.cold_items import mean_vectors, pulled, stretched
+    from index.renewal.cold_items import mean_vectors, pulled, stretched
 
     vectors, n_items = trained.item_vectors, len(trained.item_vectors)
     drawn = np.random.default_rng(0).permutation(n_items)[: n_items // 10]

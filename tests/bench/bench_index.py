@@ -23,7 +23,7 @@ from tests.bench.measuring import Row, Table, make_parser, show, summarise, use_
 from tests.bench.prepared_log import prepare_log
 
 if TYPE_CHECKING:
-    from index.tuning import Interests, Point
+    from index.bundles.tuning import Interests, Point
     from model.arrays import Floats
 
 SIZES, SIZES_QUICK = (20_000, 100_000, 1_000_000), (6000,)
@@ -76,8 +76,8 @@ def measure(dataset: Path, n_items: int, options: argparse.Namespace) -> list[Ro
     """Measure all contestants on one catalog."""
     import numpy as np
 
-    from index.faiss_files import build_faiss_index
-    from index.tuning import know_exactly
+    from index.bundles.tuning import know_exactly
+    from index.kinds.faiss_files import build_faiss_index
     from tests.bench.learned_catalog import make_catalog
 
     n_users = USERS_QUICK if options.quick else USERS
@@ -144,8 +144,8 @@ def our_kinds(vectors: "Floats", tuning: "Interests") -> Iterable[Contestant]:
     """Build and tune our kinds; one contestant for each recall that a kind reaches."""
     from importlib.util import find_spec
 
-    from index.implementations import build_index
-    from index.tuning import choose, explore
+    from index.bundles.tuning import choose, explore
+    from index.kinds.implementations import build_index
 
     for kind in KINDS:
         if kind == "scann" and find_spec("scann") is None:
@@ -168,7 +168,7 @@ def rival_kinds(
     vectors: "Floats", tuning: "Interests", names: list[str] | None
 ) -> Iterable[Contestant]:
     """Build and tune what others made."""
-    from index.tuning import choose, measure_point
+    from index.bundles.tuning import choose, measure_point
     from tests.bench.rival_indexes import RIVALS, install
 
     for name, make in RIVALS.items():
@@ -196,7 +196,7 @@ def rival_kinds(
 
 def recall_of(rows: Any, vectors: "Floats", truth: "Interests") -> float:
     """Share of each interest's exact top 100 among ``rows``; shape (u, k, 100), int64."""
-    from index.tuning import count_hits
+    from index.bundles.tuning import count_hits
 
     users = zip(rows, truth.vectors, truth.cuts, strict=True)
     hits = sum(count_hits(found, user, cuts, vectors) for found, user, cuts in users)

@@ -23,7 +23,7 @@ from tests.bench.measuring import (
 )
 
 if TYPE_CHECKING:
-    from index.bundle import Bundle
+    from index.bundles.bundle import Bundle
     from model.inference.encoder import UserEncoder
     from tests.bench.plain_match import PlainMatcher
     from tests.bench.synthetic import Rows
@@ -69,7 +69,7 @@ def main() -> None:
 
 def measure(folder: Path, *, n_items: int, k: int, n_users: int) -> list[Row]:
     """Time ours and the plain one on one catalog; return one row for each part."""
-    from index.bundle import open_bundle
+    from index.bundles.bundle import open_bundle
     from tests.bench.plain_match import PlainMatcher
     from tests.bench.synthetic import draw_histories, make_bundle
 
@@ -107,7 +107,7 @@ def measure(folder: Path, *, n_items: int, k: int, n_users: int) -> list[Row]:
 
 def measure_encoding(folder: Path, *, dim: int, n_batches: int) -> list[Row]:
     """Time the encoders on batches of one and of many users; return one row for each size."""
-    from index.bundle import open_bundle
+    from index.bundles.bundle import open_bundle
     from tests.bench.plain_match import PlainMatcher
     from tests.bench.synthetic import draw_histories, make_bundle
 
@@ -154,13 +154,13 @@ def ours_parts(bundle: "Bundle", history: "Rows") -> dict[str, Callable[[], obje
     """Return our calls for one user, by part; what a part needs is made before."""
     import numpy as np
 
-    from index.merging import merge_interests
+    from index.search.merging import merge_interests
     from service.answering.matching import match
     from service.answering.query import Query
     from tests.bench.synthetic import TOP_K, to_ids
 
     interests = bundle.encoder.encode(history).vectors
-    fetch = TOP_K + len(history) + 1  # as index.retrieval does
+    fetch = TOP_K + len(history) + 1  # as index.search.retrieval does
     found = bundle.item_index.search(interests, fetch)
     query = Query(history=tuple(to_ids(history)), top_k=TOP_K)
 

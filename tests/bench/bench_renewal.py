@@ -41,9 +41,9 @@ def parse_arguments() -> argparse.Namespace:
 
 def measure(folder: Path, n_items: int, n_new: int) -> list[Row]:
     """Build a bundle, add items to it, remove some, and publish."""
-    from index.build import build_bundle
-    from index.registry import Registry
-    from index.renewal import add_items, remove_items
+    from index.bundles.build import build_bundle
+    from index.registry.registry import Registry
+    from index.renewal.renewal import add_items, remove_items
     from tests.bundles import item_id, write_run
 
     run = write_run(folder / "run", n_items=n_items, k=K, dim=DIM, max_len=50)

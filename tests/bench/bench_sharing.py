@@ -48,8 +48,8 @@ def parse_arguments() -> argparse.Namespace:
 
 def publish(folder: Path, n_items: int) -> tuple[Path, float]:
     """Build a bundle and publish it; return the registry, and the bundle's size in MiB."""
-    from index.build import build_bundle
-    from index.registry import Registry
+    from index.bundles.build import build_bundle
+    from index.registry.registry import Registry
     from tests.bundles import write_run
 
     run = write_run(folder / "run", n_items=n_items, k=K, dim=DIM, stage="hard", max_len=50)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from index.build import build_bundle
+from index.bundles.build import build_bundle
 from model.arrays import Floats, Rows
 from model.cooccurrence import cluster_directions, pmi_vectors
 from model.dataset import Dataset

@@ -5,7 +5,7 @@ The one place that knows how it is called; every benchmark of it goes through he
 
 from collections.abc import Sequence
 
-from index.bundle import Bundle
+from index.bundles.bundle import Bundle
 from service.answering.matching import match_together
 from service.answering.query import Query
 

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pack_padded_sequence, pack_sequence
 
-from index.catalog import Catalog
-from index.manifest import MANIFEST_FILE
+from index.bundles.catalog import Catalog
+from index.bundles.manifest import MANIFEST_FILE
 from model.arrays import Floats, Rows
 from model.inference.loading import ENCODER_FILE
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from torch import Tensor
 
-from index.catalog import Catalog
+from index.bundles.catalog import Catalog
 from model.histories import PADDING
 from model.inference.loading import ENCODER_FILE
 from model.opal import OpalEncoder

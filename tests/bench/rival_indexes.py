@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from index.item_index import SearchResult
+from index.search.item_index import SearchResult
 from model.arrays import Floats
 
 PACKAGES = {"hnswlib": "hnswlib==0.8.0"}

@@ -48,7 +48,7 @@ def prepare_work(
         n_hits: Requests that are to come from the cache.
         seed: Of the histories.
     """
-    from index.registry import Registry
+    from index.registry.registry import Registry
     from tests.bench.learned_bundle import make_learned_bundle
     from tests.bench.synthetic import TOP_K, to_ids
 
@@ -72,7 +72,7 @@ def answer_of(bundle: Path, body: str) -> bytes:
     """Return an answer as the service sends it, as bytes."""
     import orjson
 
-    from index.bundle import open_bundle
+    from index.bundles.bundle import open_bundle
     from service.answering.query import Query
     from tests.bench.our_core import answers
 

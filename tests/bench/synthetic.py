@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from index.build import build_bundle
+from index.bundles.build import build_bundle
 from tests.bundles import item_id, write_run
 
 DIM = 64

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from index.registry import Registry
+from index.registry.registry import Registry
 from tests.bundles import build_small_bundle
 from tests.services import REPOSITORY, service_environment
 

@@ -56,7 +56,7 @@ def _load_plain(bundle: Path) -> Callable[[Sequence[Request]], list[Answer]]:
 
 
 def _load_ours(bundle: Path) -> Callable[[Sequence[Request]], list[Answer]]:
-    from index.bundle import open_bundle
+    from index.bundles.bundle import open_bundle
     from service.answering.query import Query
     from tests.bench.our_core import answers
 

@@ -13,7 +13,7 @@ from tests.bench.scenarios.scale import Scale
 from tests.bench.service_work import K, Work
 
 if TYPE_CHECKING:
-    from index.bundle import Bundle
+    from index.bundles.bundle import Bundle
 
 WANTED = 2.0
 MEASURED_USERS = 100
@@ -68,7 +68,7 @@ def describe(work: Work, n_items: int) -> str:
 
 def index_of(work: Work) -> str:
     """Return the kind of the bundle's index and its operating point."""
-    from index.manifest import read_manifest
+    from index.bundles.manifest import read_manifest
 
     index = read_manifest(work.bundle).index
     point = ", ".join(f"{name}={value:g}" for name, value in index.parameters.items())
@@ -79,7 +79,7 @@ def measure_recall(work: Work, cores: Sequence[str]) -> dict[str, float]:
     """Return the share of the exact top 100 in the answers of each core."""
     import orjson
 
-    from index.bundle import open_bundle
+    from index.bundles.bundle import open_bundle
     from service.answering.query import Query
     from tests.bench.our_core import answers
     from tests.bench.plain_core import PlainCore

@@ -31,7 +31,7 @@ _RELOAD_SECONDS = 30.0
 
 def measure_open_loop(work: Work, scale: Scale) -> Findings:
     """Load one service with the cache off, round after round."""
-    from index.registry import Registry
+    from index.registry.registry import Registry
 
     registry = Registry(work.registry)
     versions = [registry.current_or_none() or "", registry.publish(_another_bundle(work, scale))]
@@ -73,7 +73,7 @@ def _reload(
     address: Address, work: Work, scale: Scale, rate: float, version: str
 ) -> tuple[Outcome, Outcome]:
     """Activate a version under load; return what was met before, and around it."""
-    from index.registry import Registry
+    from index.registry.registry import Registry
 
     around = scale.around
     begun = time.perf_counter()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from index.registry import Registry
+from index.registry.registry import Registry
 from tests.bundles import build_small_bundle
 from tests.redis_server import RedisServer
 

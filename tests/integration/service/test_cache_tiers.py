@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from index.registry import Registry
+from index.registry.registry import Registry
 from tests.bundles import item_id
 from tests.redis_server import RedisServer
 from tests.service_load import Load

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from index.registry import Registry
+from index.registry.registry import Registry
 from tests.services import service_environment, wait_until
 
 

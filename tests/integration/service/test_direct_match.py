@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import orjson
 import pytest
 
-from index.registry import Registry
+from index.registry.registry import Registry
 from tests.bundles import item_id
 from tests.redis_server import RedisServer
 from tests.services import ServiceProcess, wait_until

@@ -10,8 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from index.manifest import read_manifest
-from index.registry import Registry
+from index.bundles.manifest import read_manifest
+from index.registry.registry import Registry
 from tests.bundles import item_id
 from tests.redis_server import RedisServer
 from tests.service_load import BODY, Load

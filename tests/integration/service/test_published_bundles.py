@@ -8,10 +8,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from index.bundle import sign_bundle
-from index.manifest import read_manifest
-from index.registry import Registry
-from index.signing import KEY_VARIABLE
+from index.bundles.bundle import sign_bundle
+from index.bundles.manifest import read_manifest
+from index.bundles.signing import KEY_VARIABLE
+from index.registry.registry import Registry
 from tests.service_load import BODY
 from tests.services import ServiceProcess, service_environment, wait_until
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from index.takedown_file import TakedownFile
-from index.takedowns import Ledger, Takedown
+from index.takedowns.takedown_file import TakedownFile
+from index.takedowns.takedowns import Ledger, Takedown
 from model.errors import RegistryError
 from service.api.answers import TakedownAnswer, TakedownPut, TakedownsAnswer
 from service.takedowns.redis_takedowns import KEY
@@ -139,7 +139,7 @@ async def test_an_evicted_key_is_put_back(service: InProcess, redis: RedisServer
 async def test_two_workers_that_know_different_things_of_a_lost_redis_come_to_all_of_it(
     tmp_path: Path, registry_path: Path, redis: RedisServer, bundle_paths: list[Path]
 ) -> None:
-    from index.registry import Registry
+    from index.registry.registry import Registry
 
     Registry(tmp_path / "elsewhere").publish(bundle_paths[0])
     async with (

@@ -10,10 +10,10 @@ import httpx
 import numpy as np
 import pytest
 
-from index.build import build_bundle
-from index.bundle import open_bundle
-from index.registry import Registry
-from index.renewal import add_items
+from index.bundles.build import build_bundle
+from index.bundles.bundle import open_bundle
+from index.registry.registry import Registry
+from index.renewal.renewal import add_items
 from model.config import Recipe, TrainingConfig
 from model.dataset import prepare
 from model.fit import fit

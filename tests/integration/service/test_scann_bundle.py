@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from index.__main__ import main
-from index.registry import Registry
+from index.registry.registry import Registry
 from tests.bundles import item_id, write_run
 from tests.optional import needs_scann
 from tests.services import ServiceProcess, wait_until

@@ -15,8 +15,8 @@ from typing import Any
 import httpx
 import pytest
 
-from index.registry import Registry
-from index.takedown_file import TakedownFile
+from index.registry.registry import Registry
+from index.takedowns.takedown_file import TakedownFile
 from tests.bundles import item_id
 from tests.redis_server import RedisServer
 from tests.services import ServiceProcess, service_environment, wait_until

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from index.registry import Registry
+from index.registry.registry import Registry
 from tests.bundles import build_small_bundle
 from tests.service_load import BODY, Load
 from tests.services import ServiceProcess, children_of, command_line, wait_until

@@ -6,8 +6,8 @@ import numpy as np
 import orjson
 import pytest
 
-from index.bundle import Bundle, open_bundle
-from index.manifest import read_manifest
+from index.bundles.bundle import Bundle, open_bundle
+from index.bundles.manifest import read_manifest
 from service.answering.query import Query
 from tests.bench.core_process import CoreProcesses, compute
 from tests.bench.learned_bundle import LearnedBundle, make_learned_bundle

@@ -7,7 +7,7 @@ import orjson
 import pytest
 import torch
 
-from index.bundle import open_bundle
+from index.bundles.bundle import open_bundle
 from model.config import TrainingConfig
 from model.dataset import Dataset, prepare
 from model.encoder import Stage

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from index.bundle import Bundle, open_bundle
+from index.bundles.bundle import Bundle, open_bundle
 from tests.bundles import build_small_bundle
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from index.bundle import Bundle, open_bundle
-from index.registry import Registry
+from index.bundles.bundle import Bundle, open_bundle
+from index.registry.registry import Registry
 from tests.bundles import build_small_bundle
 from tests.services import InProcess, service_in_process
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from index.registry import Registry
+from index.registry.registry import Registry
 from service.api.answers import BundlesAnswer, Problem, SwapAnswer
 from service.api.problems import PROBLEM_JSON
 from tests.problems import assert_is, assert_problem

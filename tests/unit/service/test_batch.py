@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from index.bundle import Bundle, open_bundle
+from index.bundles.bundle import Bundle, open_bundle
 from service.answering.matching import Match, match_together
 from service.answering.query import Query
 from tests.bundles import item_id

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from index.registry import Registry
+from index.registry.registry import Registry
 from service.api.problems import BundleRefused
 from service.live import LiveBundle
 from service.monitoring.metrics import Metrics
@@ -104,7 +104,7 @@ async def test_a_defect_does_not_end_following(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("index.registry.Registry.current", lambda _: 1 / 0)
+        patch.setattr("index.registry.registry.Registry.current", lambda _: 1 / 0)
         await asyncio.sleep(0.1)
     assert "ZeroDivisionError" in caplog.text
 

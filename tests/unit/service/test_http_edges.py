@@ -10,7 +10,7 @@ import orjson
 import pytest
 from starlette.types import Message
 
-from index.bundle import open_bundle
+from index.bundles.bundle import open_bundle
 from service.app import create_app
 from service.settings import Settings
 from tests.bundles import item_id

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from index.registry import Registry
+from index.registry.registry import Registry
 from service.api.problems import BundleRefused, NotFound, NotReady
 from service.live import LiveBundle
 from service.monitoring.metrics import Metrics

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from index.build import build_bundle
-from index.bundle import Bundle, open_bundle
-from index.merging import Candidates
+from index.bundles.build import build_bundle
+from index.bundles.bundle import Bundle, open_bundle
+from index.search.merging import Candidates
 from service.answering.explaining import Explainer
 from tests.bundles import write_popular_run, write_rival_run, write_run
 

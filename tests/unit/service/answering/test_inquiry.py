@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 import pytest
 
-from index.bundle import Bundle
+from index.bundles.bundle import Bundle
 from service.answering.batching import MicroBatcher
 from service.answering.inquiry import Inquiry
 from service.answering.query import Query

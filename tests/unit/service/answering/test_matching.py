@@ -9,10 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from index.bundle import Bundle, open_bundle
-from index.quota import largest_remainder
-from index.renewal import add_items
-from index.withheld import Withheld
+from index.bundles.bundle import Bundle, open_bundle
+from index.renewal.renewal import add_items
+from index.search.quota import largest_remainder
+from index.search.withheld import Withheld
 from service.answering.matching import (
     Match,
     interests_of,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from index.registry import Registry
+from index.registry.registry import Registry
 from model.errors import BundleError, InputError, RegistryError
 from service.__main__ import main
 from service.processes.server import (

@@ -10,10 +10,10 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from index.bundle import Bundle
-from index.registry import Registry
-from index.takedown_file import TakedownFile
-from index.takedowns import Ledger, Takedown
+from index.bundles.bundle import Bundle
+from index.registry.registry import Registry
+from index.takedowns.takedown_file import TakedownFile
+from index.takedowns.takedowns import Ledger, Takedown
 from model.errors import RegistryError
 from service.answering.matching import Match, match_together
 from service.api.answers import (

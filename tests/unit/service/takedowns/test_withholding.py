@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from index.bundle import Bundle, open_bundle
-from index.catalog import Catalog
-from index.takedowns import Ledger, Takedown
+from index.bundles.bundle import Bundle, open_bundle
+from index.bundles.catalog import Catalog
+from index.takedowns.takedowns import Ledger, Takedown
 from service.live import LiveBundle
 from service.takedowns.withholding import TakedownsInForce
 from tests.bundles import build_small_bundle, item_id

@@ -1,0 +1,1 @@
+"""A bundle: what is in it, how it is built, checked and compared."""

@@ -1,0 +1,1 @@
+"""``python -m index``: one module for each group of subcommands."""

@@ -1,0 +1,1 @@
+"""The kinds of index: what Faiss and ScaNN make of item vectors."""

@@ -1,0 +1,1 @@
+"""Where bundles are published: what is live, what was, what may become so."""

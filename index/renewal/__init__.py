@@ -1,0 +1,1 @@
+"""The next bundle between two trainings: items added and removed."""

@@ -1,0 +1,1 @@
+"""From interests to candidates, whatever the kind of index."""
