@@ -6,8 +6,8 @@ from typing import Any
 
 from model.command import Result, add_json_option, leave, run_command
 from model.comparison.command import add_compare
-from model.dataset import prepare
-from model.movielens import write_movielens
+from model.data.dataset import prepare
+from model.data.movielens import write_movielens
 from model.result_words import metrics_in_words
 from model.train_command import add_train
 
@@ -80,7 +80,7 @@ def _prepare(arguments: argparse.Namespace) -> Result:
 
 
 def _evaluate(arguments: argparse.Namespace) -> Result:
-    from model.fit import evaluate_run
+    from model.training.fit import evaluate_run
 
     return evaluate_run(arguments.run, arguments.part, dataset_path=arguments.dataset)
 

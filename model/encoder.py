@@ -2,7 +2,7 @@
 
 Every one of them has a table of items and scores an item by the user vector that fits it best,
 score(u, v) = max_j (z_j · e_v) / τ: what retrieval does but for a factor of each item
-(``model.popularity``), so that any of them can be served.
+(``model.training.popularity``), so that any of them can be served.
 
 Rows are those of the catalog, from 0; a padded position of a history holds ``PADDING`` (−1), which
 no table has, so that padding which escapes its mask fails instead of counting as an item.
@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model.arrays import Floats
-from model.config import TrainingConfig
-from model.histories import TrainingBatch
-from model.neighbours import Neighbours
+from model.config.training_config import TrainingConfig
+from model.data.histories import TrainingBatch
+from model.data.neighbours import Neighbours
 
 Stage = str
 """Name of a part of the training with losses and optimisers of its own."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.arrays import Mask, Rows
-from model.histories import ragged_ranges
+from model.data.histories import ragged_ranges
 from model.inference.encoder import UserEncoder
 
 Metrics = dict[str, float]

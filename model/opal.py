@@ -17,18 +17,18 @@ import torch
 from torch import Tensor, nn
 
 from model.arrays import Floats, Rows
-from model.config import TrainingConfig
-from model.cooccurrence import cluster_directions
-from model.device import mixed_precision
+from model.config.training_config import TrainingConfig
+from model.data.cooccurrence import cluster_directions
+from model.data.histories import PADDING, TrainingBatch
 from model.encoder import Exported, Stage, TrainableEncoder, normalize, scalar
-from model.general_interest import GeneralInterest, ReadHistories
-from model.gru import gru_tensors
-from model.histories import PADDING, TrainingBatch
-from model.interests import evolved_interests, soft_interests
-from model.losses import future_item_loss, score_items, score_own_items
-from model.next_item import Candidates, next_item_loss
-from model.objective import guidance_losses
-from model.ragged import RaggedRows, Recency
+from model.layers.general_interest import GeneralInterest, ReadHistories
+from model.layers.gru import gru_tensors
+from model.layers.interests import evolved_interests, soft_interests
+from model.layers.losses import future_item_loss, score_items, score_own_items
+from model.layers.next_item import Candidates, next_item_loss
+from model.layers.objective import guidance_losses
+from model.layers.ragged import RaggedRows, Recency
+from model.runtime.device import mixed_precision
 
 SOFT, HARD = "soft", "hard"
 

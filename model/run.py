@@ -4,8 +4,8 @@
     encoder.safetensors  the chosen stage, as ``model.inference`` reads it
     items.parquet        item row → item_id, title, category, url, interactions
     histories.parquet    validation users' histories, real input for probes and tuning
-    checkpoints/         what training needs to go on (``model.checkpoint``)
-    tensorboard/         curves of the training (``model.training_log``)
+    checkpoints/         what training needs to go on (``model.training.checkpoint``)
+    tensorboard/         curves of the training (``model.training.training_log``)
 
 A yardstick's run (``model.baselines``) holds neither encoder nor checkpoints: it is determined by
 its data set and the hyper-parameters in ``run.json``, and made anew where it is needed.

@@ -10,12 +10,12 @@ from typing import Any
 
 from model.baselines.names import YARDSTICKS
 from model.command import Result
-from model.config import OPAL_ONLY, TrainingConfig, foreign_options
+from model.config.options import option_name
+from model.config.training_config import OPAL_ONLY, TrainingConfig, foreign_options
+from model.config.training_options import TRAINING_OPTIONS
 from model.errors import InputError, OpalError
 from model.model_names import OPAL, TRAINABLE_MODELS
-from model.options import option_name
 from model.result_words import describe_run
-from model.training_options import TRAINING_OPTIONS
 
 _OF_TRAINED = {"yardsticks", "fit_on", "device", *TRAINING_OPTIONS}
 # The options of `train` that only some models take.
@@ -48,8 +48,8 @@ def add_train(commands: Any) -> None:
     recipe = command.add_argument_group(
         "of all models but the yardsticks, what it learns by",
         "a recipe is a set of values for all of these; where a rival's own paper says something "
-        "else, model/paper_recipes.py holds it; an option that says which models it is of is "
-        "refused for the others",
+        "else, model/config/paper_recipes.py holds it; an option that says which models it is of "
+        "is refused for the others",
     )
     opal = command.add_argument_group("of --model opal, besides")
     ease = command.add_argument_group("of --model ease")
@@ -133,10 +133,10 @@ def _train(arguments: argparse.Namespace) -> Result:
         raise InputError(f"{names}: of no use with the other options; leave it out")
     import torch
 
-    from model.fit import fit
-    from model.interruption import Stopped
-    from model.memory import keep_freed_memory
-    from model.runtime import open_runtime
+    from model.runtime.interruption import Stopped
+    from model.runtime.memory import keep_freed_memory
+    from model.runtime.runtime import open_runtime
+    from model.training.fit import fit
 
     torch.set_num_threads(arguments.threads)
     keep_freed_memory()
@@ -168,7 +168,7 @@ def _train(arguments: argparse.Namespace) -> Result:
 def _train_yardstick(arguments: argparse.Namespace, given: dict[str, Any]) -> Result:
     import torch
 
-    from model.yardstick_run import fit_yardstick
+    from model.baselines.yardstick_run import fit_yardstick
 
     torch.set_num_threads(arguments.threads)
     return fit_yardstick(

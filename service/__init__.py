@@ -1,8 +1,17 @@
 """HTTP in, candidates out.
 
-Reading order: ``settings``, ``schemas`` (the wire format), ``routes``, ``matching`` (a request's
-life without HTTP), ``reloading``, ``takedowns``, ``cache``, ``app`` (the composition root),
-``server``.
+From the outside in, and each folder imports only those below it::
+
+    processes   the parent process and its workers
+    routes      one module for each part of the API; ``app`` puts all together
+    http        what requests pass before and beside the routes
+    answering   from a request to its answer: ``matching`` is a request's life without HTTP
+    caching     where answers are kept
+    takedowns   items that must not be served any more
+    api         what callers send and get: types, errors, description
+    monitoring  metrics and logs
+
+Beside them ``settings``, and what a worker serves (``live``, ``reloading``).
 
 Encoding is NumPy (``model.inference``): a worker never loads torch.
 """

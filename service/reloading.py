@@ -19,9 +19,9 @@ from index.bundles.manifest import read_manifest
 from index.registry.registry import BUNDLES, CURRENT_FILE, Registry
 from model.errors import OpalError, RegistryError
 from service.answering.matching import match
-from service.answering.query import Query
 from service.api.answers import BundlesAnswer, BundleState, SwapAnswer
 from service.api.problems import BundleRefused, NotFound
+from service.api.query import Query
 from service.live import LiveBundle
 from service.monitoring.metrics import Metrics
 from service.retrying import RetryPause, Sight, stamps_of

@@ -18,9 +18,9 @@ from model.inference.encoder import UserEncoder
 from model.inference.lengths import with_lengths
 from model.inference.loading import load_encoder
 from model.inference.opal import OpalInferenceEncoder
-from model.popularity import popularity_lengths
 from model.run import write_encoder
 from model.tensor_files import map_tensors
+from model.training.popularity import popularity_lengths
 
 Stage = Literal["soft", "hard"]
 Floats = NDArray[np.float32]

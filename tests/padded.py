@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from model.padded import PaddedHistories
+from model.layers.padded import PaddedHistories
 
 
 def history_of(vectors: Tensor, ages: Sequence[int] | None = None) -> PaddedHistories:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from model.arrays import Floats, Rows
-from model.histories import PADDING, TrainingBatch, sorting_order
+from model.data.histories import PADDING, TrainingBatch, sorting_order
 from model.inference.encoder import UserEncoder
 from model.inference.loading import _MODULES
 from model.rivals.cmi import Cmi

@@ -187,7 +187,7 @@ class Catalog:
         """Return all items as ``write_catalog`` takes them; row order = item row."""
         import polars as pl
 
-        from model.items import ITEM_SCHEMA
+        from model.data.items import ITEM_SCHEMA
 
         rows = np.arange(self.n_items)
         urls = [url or None for url in self._urls.take(rows)]

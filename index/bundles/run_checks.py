@@ -9,9 +9,9 @@ import numpy as np
 import polars as pl
 
 from index.bundles.catalog import ITEM_COLUMNS
+from model.data.items import ITEM_SCHEMA
 from model.errors import InputError
 from model.inference.encoder import UserEncoder
-from model.items import ITEM_SCHEMA
 from model.run import HISTORIES_FILE, ITEMS_FILE, RUN_FILE, Run
 
 FIELDS = {"model": str, "stage": str, "hyper_parameters": dict, "metrics": dict, "dataset": dict}

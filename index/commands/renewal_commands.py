@@ -24,7 +24,7 @@ def add_items(arguments: argparse.Namespace) -> Result:
 def remove_items(arguments: argparse.Namespace) -> Result:
     """Make a bundle without some items."""
     from index.renewal import renewal
-    from model.items import read_item_ids
+    from model.data.items import read_item_ids
 
     file = arguments.items_file
     listed = [] if file is None else read_item_ids(file)

@@ -16,8 +16,8 @@ from index.bundles.catalog import Catalog
 from index.bundles.probes import Probes
 from index.renewal.cold_items import mean_vectors, pulled, stretched
 from model.arrays import Floats, Rows
+from model.data.items import SIMILAR_TO
 from model.errors import InputError
-from model.items import SIMILAR_TO
 
 Place = int
 """Of a new item in its table, from 0."""

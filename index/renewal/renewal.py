@@ -23,11 +23,11 @@ from index.renewal.likeness import liken
 from index.renewal.outgrowing import outgrown, tuned_items
 from index.tensor_files import write_bytes
 from model.arrays import Floats, Mask, Rows
+from model.data.items import SIMILAR_TO, ListedId, read_items
 from model.errors import InputError
 from model.files import new_folder
 from model.inference.lengths import ITEM_EMBEDDING, ITEM_LENGTH
 from model.inference.loading import ENCODER_FILE, load_encoder
-from model.items import SIMILAR_TO, ListedId, read_items
 from model.run import write_encoder
 from model.tensor_files import map_tensors
 

@@ -14,8 +14,8 @@ from scipy.linalg import lapack
 
 from model.arrays import Floats, Rows
 from model.baselines.matrix import history_matrix
+from model.data.user_items import Matrix
 from model.errors import InputError
-from model.user_items import Matrix
 
 DEFAULT_L2 = 200.0
 MAX_ITEMS = 25_000

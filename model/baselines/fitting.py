@@ -11,9 +11,9 @@ from model.baselines.itemknn import ItemKnn, count_pairs
 from model.baselines.matrix import training_matrix
 from model.baselines.measuring import measure
 from model.baselines.popular import Popular
-from model.dataset import Dataset, Sequences
+from model.data.dataset import Dataset, Sequences
+from model.data.user_items import Matrix
 from model.errors import InputError
-from model.user_items import Matrix
 
 CHOOSE_BY = "recall@50"
 CHOICE_USERS = 10_000

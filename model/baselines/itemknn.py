@@ -16,8 +16,8 @@ from scipy import sparse
 
 from model.arrays import Floats, Rows
 from model.baselines.matrix import history_matrix
+from model.data.user_items import Matrix, common_users
 from model.errors import InputError
-from model.user_items import Matrix, common_users
 
 
 def count_pairs(matrix: Matrix) -> int:

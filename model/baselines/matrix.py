@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from model.arrays import Rows
-from model.dataset import Dataset
-from model.histories import ragged_ranges
-from model.user_items import Matrix, binary_matrix
+from model.data.dataset import Dataset
+from model.data.histories import ragged_ranges
+from model.data.user_items import Matrix, binary_matrix
 
 
 def training_matrix(dataset: Dataset) -> Matrix:

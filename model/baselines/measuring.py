@@ -7,7 +7,7 @@ from torch import Tensor
 
 from model.arrays import Rows
 from model.baselines.baseline import Baseline
-from model.dataset import Dataset, Sequences
+from model.data.dataset import Dataset, Sequences
 from model.evaluation import Metrics, Score, evaluate_scores
 
 

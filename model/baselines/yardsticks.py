@@ -10,7 +10,7 @@ from model.baselines.itemknn import count_pairs
 from model.baselines.matrix import training_matrix
 from model.baselines.measuring import measure_parts
 from model.baselines.names import YARDSTICKS
-from model.dataset import Dataset
+from model.data.dataset import Dataset
 from model.errors import InputError
 
 AUTO_EASE_ITEMS = 12_000

@@ -10,5 +10,6 @@
     summary      all that is reported, in one structure (main_section, studies, tables, captions)
     page, markdown, figures, item_map   how it looks
 
-It reads data sets that ``prepare`` made and trains by ``model.fit``; it knows nothing of bundles.
+It reads data sets that ``prepare`` made and trains by ``model.training.fit``; it knows nothing of
+bundles.
 """

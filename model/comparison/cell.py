@@ -21,10 +21,10 @@ from typing import Any
 from model.arrays import Floats
 from model.comparison.array_files import read_arrays
 from model.comparison.variants import Variant
-from model.config import Recipe, TrainingConfig
+from model.config.loss_weights import LossWeights
+from model.config.training_config import Recipe, TrainingConfig
 from model.errors import InputError
 from model.files import read_json_object, replace_file
-from model.loss_weights import LossWeights
 from model.model_names import SINGLE_VECTOR_RIVALS
 
 FORMAT_VERSION = 1

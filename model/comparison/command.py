@@ -9,11 +9,11 @@ from typing import Any, get_args
 
 from model.baselines.names import YARDSTICKS
 from model.command import NegativeError, Result
-from model.config import Recipe
+from model.config.training_config import Recipe
+from model.config.training_options import TRAINING_OPTIONS
 from model.errors import InputError
 from model.files import locked, replace_file
 from model.model_names import TRAINABLE_MODELS
-from model.training_options import TRAINING_OPTIONS
 
 MODELS = (*TRAINABLE_MODELS, *YARDSTICKS)
 

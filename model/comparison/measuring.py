@@ -11,7 +11,7 @@ import numpy as np
 
 from model.arrays import Floats
 from model.baselines.measuring import score_by_baseline
-from model.checkpoint import load_checkpoint
+from model.baselines.yardstick_run import remake_baseline
 from model.comparison.array_files import write_arrays
 from model.comparison.cell import (
     MEASURES_FILE,
@@ -26,17 +26,17 @@ from model.comparison.interests import measure_interests
 from model.comparison.reference import Reference
 from model.comparison.variants import MAIN
 from model.comparison.varied_lists import SOME_USERS, measure_varied_lists
-from model.dataset import Dataset
+from model.data.dataset import Dataset
 from model.encoder import Stage
 from model.evaluation import Score, UserMetrics, evaluate_users, score_by_encoder
-from model.export import export_encoder, read_choices
 from model.files import replace_file
 from model.inference.encoder import UserEncoder
 from model.inference.loading import ENCODER_FILE, load_encoder
-from model.recipe import new_encoder
 from model.run import CHECKPOINTS, Run, git_revision, read_run
 from model.tensor_files import map_tensors
-from model.yardstick_run import remake_baseline
+from model.training.checkpoint import load_checkpoint
+from model.training.export import export_encoder, read_choices
+from model.training.recipe import new_encoder
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from model.baselines.names import YARDSTICKS
 from model.comparison.cell import Cell, make_config
 from model.comparison.variants import MAIN, Variant, ablations, variant_of_k
-from model.config import Recipe
-from model.dataset import Dataset, read_summary
+from model.config.training_config import Recipe
+from model.data.dataset import Dataset, read_summary
 from model.errors import InputError
 from model.model_names import OPAL, SINGLE_VECTOR_RIVALS
 

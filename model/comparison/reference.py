@@ -15,8 +15,8 @@ from scipy import sparse
 
 from model.arrays import Rows
 from model.comparison.array_files import read_arrays, write_arrays
-from model.cooccurrence import pmi_vectors, positive_pmi
-from model.dataset import Dataset
+from model.data.cooccurrence import pmi_vectors, positive_pmi
+from model.data.dataset import Dataset
 
 Matrix = Any
 """``scipy.sparse.csr_array`` of float32; SciPy has no types."""
@@ -30,8 +30,8 @@ class Reference:
     """Fixed properties of a catalog's items.
 
     Attributes:
-        cooccurrence: Unit vectors from training co-occurrence (``model.cooccurrence``); 0 of an
-            item that co-occurs with nothing. Shape (n_items, DIM).
+        cooccurrence: Unit vectors from training co-occurrence (``model.data.cooccurrence``); 0 of
+            an item that co-occurs with nothing. Shape (n_items, DIM).
         pmi: Positive pointwise mutual information of pairs. Shape (n_items, n_items).
         categories: Multi-hot vectors; None: the data have no categories.
             Shape (n_items, n_categories).

@@ -15,7 +15,7 @@ from model.comparison.bootstrap import Interval, paired_intervals
 from model.comparison.cell import Cell
 from model.comparison.plan import Line, Plan
 from model.comparison.variants import MAIN
-from model.config import Recipe
+from model.config.training_config import Recipe
 from model.model_names import MULTI_INTEREST_RIVALS, OPAL
 
 COMPARED_BY = ("recall@50", "hitrate@50")

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from model.comparison.cell import FAILED_FILE, LOG_FILE, Cell
 from model.errors import OpalError
-from model.interruption import Interruption, listen
+from model.runtime.interruption import Interruption, listen
 
 _POLL = 0.1  # seconds
 _THREADS = {
@@ -50,7 +50,7 @@ def run_cells(cells: Sequence[Cell], out: Path, *, jobs: int, device: str) -> di
         cells: All of them.
         out: The comparison's folder.
         jobs: How many at a time.
-        device: See ``model.device.choose_device``.
+        device: See ``model.runtime.device.choose_device``.
 
     Returns:
         Why cells failed, by folder; where the disk is full, no folder says it.

@@ -26,7 +26,7 @@ from model.comparison.revisions import revisions_of, say_all_revisions, say_revi
 from model.comparison.studies import study_of_ablations, study_of_k
 from model.comparison.tables import OVERVIEW_HEADER, overview_row
 from model.comparison.variants import MAIN
-from model.config import Recipe
+from model.config.training_config import Recipe
 from model.model_names import OPAL
 
 

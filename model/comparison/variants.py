@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from model.config import Recipe
-from model.loss_weights import LossWeights
+from model.config.loss_weights import LossWeights
+from model.config.paper_recipes import PAPER_RECIPES
+from model.config.training_config import Recipe
 from model.model_names import OPAL
-from model.paper_recipes import PAPER_RECIPES
 
 MAIN_NAME = "main"
 

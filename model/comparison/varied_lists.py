@@ -12,7 +12,7 @@ import torch
 from model.arrays import Floats, Rows
 from model.comparison.diversity import CUTOFFS, Lists, measure_lists
 from model.comparison.reference import Reference
-from model.dataset import Sequences
+from model.data.dataset import Sequences
 from model.evaluation import Score, best_items, measure_best
 from model.marginal_relevance import choose_varied, pool_size
 

@@ -17,20 +17,20 @@ from pathlib import Path
 
 import torch
 
+from model.baselines.yardstick_run import fit_yardstick
 from model.command import fail
 from model.comparison.cell import CELL_FILE, RUN_FOLDER, Cell, restore_cell
 from model.comparison.measuring import measure_cell
 from model.comparison.reference import open_reference
 from model.comparison.stopwatch import measured
-from model.dataset import Dataset
+from model.data.dataset import Dataset
 from model.errors import InputError, OpalError
 from model.files import locked, read_json_object
-from model.fit import fit
-from model.interruption import Stopped
-from model.memory import keep_freed_memory
 from model.run import RUN_FILE
-from model.runtime import open_runtime
-from model.yardstick_run import fit_yardstick
+from model.runtime.interruption import Stopped
+from model.runtime.memory import keep_freed_memory
+from model.runtime.runtime import open_runtime
+from model.training.fit import fit
 
 REFERENCE_FILE = "reference.npz"
 

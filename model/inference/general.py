@@ -1,12 +1,12 @@
-"""The general interest of OPAL in NumPy; see ``model.general_interest``."""
+"""The general interest of OPAL in NumPy; see ``model.layers.general_interest``."""
 
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from model.arrays import Floats
-from model.evolution import Head
 from model.inference.arithmetic import normalise
+from model.inference.evolution import Head
 from model.inference.lengths import model_of
 from model.inference.parts import Parts
 from model.inference.transformer import Transformer, read_attention

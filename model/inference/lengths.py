@@ -1,4 +1,4 @@
-"""Item vectors whose length says how popular an item is (``model.popularity``), in a file.
+"""Item vectors whose length says how popular an item is (``model.training.popularity``), in a file.
 
 ``item_embedding`` then holds what items are scored by, and ``item_length`` what they were
 multiplied by; in a history an item counts without it. The name of the model says it too, so that

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from model.arrays import Floats, Rows
-from model.evolution import EvolutionNetwork, Head, SubSequences
 from model.inference.arithmetic import normalise_or, softmax
 from model.inference.encoder import Interests
+from model.inference.evolution import EvolutionNetwork, Head, SubSequences
 from model.inference.general import General, read_general
 from model.inference.lengths import ITEM_LENGTH, without_lengths
 from model.inference.opal_checks import check_settings, check_shapes

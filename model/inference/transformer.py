@@ -1,4 +1,4 @@
-"""Blocks of causal self-attention over histories, in NumPy; see ``model.transformer``."""
+"""Blocks of causal self-attention over histories, in NumPy; see ``model.layers.transformer``."""
 
 from typing import NamedTuple, Self
 

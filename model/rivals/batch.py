@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from model.arrays import Floats, Rows
+from model.data.histories import TrainingBatch
 from model.encoder import TrainableEncoder
-from model.histories import TrainingBatch
-from model.padded import PaddedHistories, pad
+from model.layers.padded import PaddedHistories, pad
 
 
 class RivalBatch(NamedTuple):

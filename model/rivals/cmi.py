@@ -13,17 +13,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model.arrays import Floats
-from model.config import TrainingConfig
-from model.cooccurrence import cluster_directions
-from model.device import mixed_precision
+from model.config.training_config import TrainingConfig
+from model.data.cooccurrence import cluster_directions
 from model.encoder import normalize
-from model.general_interest import new_attention, with_attended
-from model.gru import all_states, gru_tensors, last_states
-from model.losses import orthogonality_loss, uniformity_loss
-from model.padded import PaddedHistories, pad
+from model.layers.general_interest import new_attention, with_attended
+from model.layers.gru import all_states, gru_tensors, last_states
+from model.layers.losses import orthogonality_loss, uniformity_loss
+from model.layers.padded import PaddedHistories, pad
 from model.rivals.batch import RivalBatch
 from model.rivals.rival import Rival
 from model.rivals.single_vector import newest
+from model.runtime.device import mixed_precision
 
 ASSIGNMENT_TEMPERATURE = 0.1
 CONTRAST_TEMPERATURE = 0.1
@@ -44,7 +44,7 @@ class Cmi(Rival):
     """z_j = norm(Σ_t a_tj e_t) + norm(g), a_t = softmax_j(e_t · c_j / τ), g from a GRU.
 
     With self-attention, which is not of the paper, norm(norm(g) + norm(x)) is added, as OPAL's
-    ``model.general_interest`` makes it.
+    ``model.layers.general_interest`` makes it.
 
     Args:
         positions: Ages of interactions that self-attention tells apart; None: there is none.

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from model.padded import PaddedHistories
+from model.layers.padded import PaddedHistories
 from model.rivals.capsules import route
 from model.rivals.rival import Rival
 

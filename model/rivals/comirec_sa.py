@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from model.padded import PaddedHistories
+from model.layers.padded import PaddedHistories
 from model.rivals.rival import Rival
 
 HIDDEN_PER_DIM = 4

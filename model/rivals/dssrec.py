@@ -13,13 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.config import TrainingConfig
-from model.device import mixed_precision
-from model.padded import PaddedHistories, pad
+from model.config.training_config import TrainingConfig
+from model.layers.padded import PaddedHistories, pad
+from model.layers.transformer import CausalTransformer
 from model.rivals.batch import RivalBatch
 from model.rivals.rival import Rival
 from model.rivals.single_vector import newest
-from model.transformer import CausalTransformer
+from model.runtime.device import mixed_precision
 
 N_BLOCKS = 2
 DROPOUT = 0.2

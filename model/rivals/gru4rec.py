@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from model.gru import all_states, gru_tensors
-from model.padded import PaddedHistories
+from model.layers.gru import all_states, gru_tensors
+from model.layers.padded import PaddedHistories
 from model.rivals.single_vector import SingleVectorRival
 
 

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from model.arrays import Floats
-from model.config import TrainingConfig
-from model.cooccurrence import cluster_directions
-from model.losses import orthogonality_loss
-from model.padded import PaddedHistories
+from model.config.training_config import TrainingConfig
+from model.data.cooccurrence import cluster_directions
+from model.layers.losses import orthogonality_loss
+from model.layers.padded import PaddedHistories
 from model.rivals.batch import RivalBatch
 from model.rivals.rival import Rival
 

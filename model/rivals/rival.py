@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from model.arrays import Floats
-from model.config import TrainingConfig
-from model.device import mixed_precision
+from model.config.training_config import TrainingConfig
+from model.data.histories import PADDING, TrainingBatch
 from model.encoder import Exported, Stage, TrainableEncoder
-from model.histories import PADDING, TrainingBatch
-from model.losses import future_item_loss, score_items, score_own_items
-from model.next_item import Candidates, next_item_loss
-from model.padded import PaddedHistories
+from model.layers.losses import future_item_loss, score_items, score_own_items
+from model.layers.next_item import Candidates, next_item_loss
+from model.layers.padded import PaddedHistories
 from model.rivals.batch import RivalBatch, read_batch
+from model.runtime.device import mixed_precision
 
 MAIN: Stage = "main"
 """The only stage of a model that is trained in one go."""
@@ -158,7 +158,7 @@ class Rival(TrainableEncoder):
         That interest alone, chosen by the positive, scores the positive and what it competes with:
         the user's other positives and the negatives (ComiRec, arXiv 2005.09347, eq. 7 and 8; MIND,
         arXiv 1904.08030, label-aware attention with p → ∞). Positives of a user are equal: the
-        mean over them counts once for each user, as in ``model.losses.future_item_loss``.
+        mean over them counts once for each user, as in ``model.layers.losses.future_item_loss``.
 
         Returns:
             The mean over the batch, a scalar.
@@ -202,7 +202,7 @@ class Rival(TrainableEncoder):
     def next_item_losses(
         self, batch: RivalBatch, states: Tensor, config: TrainingConfig
     ) -> dict[str, Tensor]:
-        """−log softmax of the next item after each interaction; see ``model.next_item``.
+        """−log softmax of the next item after each interaction; see ``model.layers.next_item``.
 
         Args:
             batch: The batch.

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from model.config import TrainingConfig
-from model.padded import PaddedHistories
+from model.config.training_config import TrainingConfig
+from model.layers.padded import PaddedHistories
+from model.layers.transformer import CausalTransformer
 from model.rivals.batch import RivalBatch
 from model.rivals.single_vector import SingleVectorRival
-from model.transformer import CausalTransformer
 
 N_BLOCKS = 2
 """b of the paper (section IV.D)."""

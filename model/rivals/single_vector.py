@@ -11,11 +11,11 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from model.config import TrainingConfig
-from model.device import mixed_precision
-from model.padded import PaddedHistories
+from model.config.training_config import TrainingConfig
+from model.layers.padded import PaddedHistories
 from model.rivals.batch import RivalBatch
 from model.rivals.rival import Rival
+from model.runtime.device import mixed_precision
 
 
 class SingleVectorRival(Rival):

@@ -11,10 +11,10 @@ from typing import Any
 
 from index.bundles.bundle import Bundle
 from service.answering.flights import Flight
-from service.answering.query import Query
 from service.answering.serving import Computed, Found, Retriever, as_told, key_to_keep
 from service.answering.work import DEADLINE_PASSED
 from service.api.problems import DeadlinePassed
+from service.api.query import Query
 from service.caching.cache import cache_key
 from service.monitoring.logs import request_id as logged_request_id
 from service.monitoring.metrics import Tier

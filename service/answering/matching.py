@@ -19,7 +19,6 @@ from model.arrays import Floats, Mask, Rows
 from model.inference.encoder import Interests
 from model.marginal_relevance import pool_size
 from service.answering.explaining import DECIMALS, Explainer, item_fields
-from service.answering.query import Query
 from service.answering.rendering import (
     by_weight,
     render_answer,
@@ -27,6 +26,7 @@ from service.answering.rendering import (
     render_interests,
 )
 from service.api.answers import InterestsAnswer, InterestVector, SimilarAnswer, SimilarItem
+from service.api.query import Query
 
 Stage = Callable[[str], AbstractContextManager[None]]
 

@@ -16,8 +16,8 @@ from index.search.withheld import Withheld
 from service.answering.batching import MicroBatcher
 from service.answering.flights import Flights
 from service.answering.matching import match_together
-from service.answering.query import Query
 from service.answering.work import WorkQueue
+from service.api.query import Query
 from service.caching.cache import AnswerCache, cache_key
 from service.live import LiveBundle
 from service.monitoring.metrics import Metrics, Tier

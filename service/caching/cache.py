@@ -11,7 +11,7 @@ from typing import Protocol
 
 import orjson
 
-from service.answering.query import Query
+from service.api.query import Query
 from service.caching.lives import Lives
 from service.caching.memory_cache import MemoryCache
 

@@ -8,7 +8,6 @@ from fastapi import APIRouter, Response
 from pydantic import ValidationError
 
 from service.answering.matching import interests_of
-from service.answering.query import Query
 from service.answering.serving import Retriever
 from service.api.answers import BatchAnswer, InterestsAnswer, MatchAnswer
 from service.api.openapi import body_docs
@@ -23,6 +22,7 @@ from service.api.problems import (
     problem_of,
     problems_for_docs,
 )
+from service.api.query import Query
 from service.api.schemas import BatchRequest, HistoryRequest, Limits, MatchRequest
 from service.dependencies import (
     BatchBody,

@@ -70,10 +70,10 @@ def parse_arguments() -> argparse.Namespace:
 
 def train(folder: Path, *, quick: bool) -> tuple[Path, Path]:
     """Train for a few steps; return the run and its data set."""
-    from model.config import TrainingConfig
-    from model.dataset import prepare
-    from model.fit import fit
-    from model.movielens import write_movielens
+    from model.config.training_config import TrainingConfig
+    from model.data.dataset import prepare
+    from model.data.movielens import write_movielens
+    from model.training.fit import fit
     from tests.planted import PlantedLog
 
     if quick:
@@ -93,7 +93,7 @@ def open_run(run_path: Path, dataset_path: Path) -> Trained:
     """Encode the test users of a run."""
     import numpy as np
 
-    from model.dataset import Dataset
+    from model.data.dataset import Dataset
     from model.inference.loading import load_encoder
     from model.run import read_run
     from tests.bundles import hyper_categories_of

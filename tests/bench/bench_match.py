@@ -156,7 +156,7 @@ def ours_parts(bundle: "Bundle", history: "Rows") -> dict[str, Callable[[], obje
 
     from index.search.merging import merge_interests
     from service.answering.matching import match
-    from service.answering.query import Query
+    from service.api.query import Query
     from tests.bench.synthetic import TOP_K, to_ids
 
     interests = bundle.encoder.encode(history).vectors
@@ -197,7 +197,7 @@ def recall(bundle: "Bundle", plain: "PlainMatcher", history: "Rows") -> dict[str
     import orjson
 
     from service.answering.matching import match
-    from service.answering.query import Query
+    from service.api.query import Query
     from tests.bench.synthetic import TOP_K, to_ids
 
     interests = bundle.encoder.encode(history).vectors.astype(np.float64)

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 from tests.bench.measuring import Row, Table, make_parser, seconds_of, show, use_one_thread
 
 if TYPE_CHECKING:
-    from model.config import TrainingConfig
-    from model.dataset import Dataset
+    from model.config.training_config import TrainingConfig
+    from model.data.dataset import Dataset
     from model.encoder import Stage
 
 MAX_LEN = 50
@@ -32,9 +32,9 @@ def main() -> None:
     use_one_thread()
     import torch
 
-    from model.config import TrainingConfig
-    from model.dataset import Dataset
-    from model.memory import keep_freed_memory
+    from model.config.training_config import TrainingConfig
+    from model.data.dataset import Dataset
+    from model.runtime.memory import keep_freed_memory
 
     torch.set_num_threads(1)
     keep_freed_memory()  # the command `train` does so too; the plain steps gain as well
@@ -71,7 +71,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def plant(folder: Path, *, quick: bool) -> Path:
     """Draw and prepare a log: 943 users, 1,617 items, 85 interactions each."""
-    from model.dataset import prepare
+    from model.data.dataset import prepare
     from tests.planted import PlantedLog
 
     log = PlantedLog(
@@ -114,8 +114,8 @@ def make_contestants(
 
     import torch
 
-    from model.learner import Learner
-    from model.runtime import Runtime
+    from model.runtime.runtime import Runtime
+    from model.training.learner import Learner
     from tests.bench.plain_training import PlainTraining
     from tests.opal import as_opal
 

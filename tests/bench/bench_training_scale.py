@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 from tests.bench.measuring import Row, Table, parse_options, seconds_of, show, use_one_thread
 
 if TYPE_CHECKING:
-    from model.dataset import Dataset
+    from model.data.dataset import Dataset
     from model.encoder import Stage
-    from model.learner import Learner
+    from model.training.learner import Learner
 
 NEIGHBOURS = (0.0, 1.0)
 CATALOGS, CATALOGS_QUICK = (100_000, 1_000_000), (60_000, 600_000)
@@ -34,7 +34,7 @@ def main() -> None:
     use_one_thread()
     import torch
 
-    from model.memory import keep_freed_memory
+    from model.runtime.memory import keep_freed_memory
 
     torch.set_num_threads(1)
     keep_freed_memory()  # the command `train` does so too
@@ -58,9 +58,9 @@ def main() -> None:
 
 def make_learner(dataset: "Dataset", neighbours: float, options: argparse.Namespace) -> "Learner":
     """Return what trains on a data set, as over many users."""
-    from model.config import TrainingConfig
-    from model.learner import Learner
-    from model.runtime import Runtime
+    from model.config.training_config import TrainingConfig
+    from model.runtime.runtime import Runtime
+    from model.training.learner import Learner
 
     config = TrainingConfig(
         k=4,
@@ -79,7 +79,7 @@ def draw_dataset(n_items: int, n_users: int) -> "Dataset":
     import numpy as np
     import polars as pl
 
-    from model.dataset import Dataset
+    from model.data.dataset import Dataset
 
     random = np.random.default_rng(0)
     lengths = random.integers(LENGTHS[0], LENGTHS[1] + 1, size=n_users)

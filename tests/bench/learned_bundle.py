@@ -14,8 +14,8 @@ import polars as pl
 
 from index.bundles.build import build_bundle
 from model.arrays import Floats, Rows
-from model.cooccurrence import cluster_directions, pmi_vectors
-from model.dataset import Dataset
+from model.data.cooccurrence import cluster_directions, pmi_vectors
+from model.data.dataset import Dataset
 from model.run import HISTORIES_FILE
 from tests.bench.learned_catalog import DIM, Expanded, expand
 from tests.bench.synthetic import MAX_LEN

@@ -12,8 +12,8 @@ import faiss
 import numpy as np
 
 from model.arrays import Floats, Rows
-from model.cooccurrence import pmi_vectors
-from model.dataset import Dataset
+from model.data.cooccurrence import pmi_vectors
+from model.data.dataset import Dataset
 
 DIM = 64
 _NEIGHBOURS = 10

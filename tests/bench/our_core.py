@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from index.bundles.bundle import Bundle
 from service.answering.matching import match_together
-from service.answering.query import Query
+from service.api.query import Query
 
 
 def answers(bundle: Bundle, queries: Sequence[Query]) -> list[bytes]:

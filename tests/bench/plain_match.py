@@ -15,7 +15,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from index.bundles.catalog import Catalog
-from model.histories import PADDING
+from model.data.histories import PADDING
 from model.inference.loading import ENCODER_FILE
 from model.opal import OpalEncoder
 

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from model.config import TrainingConfig
-from model.dataset import Dataset
+from model.config.training_config import TrainingConfig
+from model.data.dataset import Dataset
 from model.encoder import Stage
-from model.losses import hard_assignment, orthogonality_loss
+from model.layers.losses import hard_assignment, orthogonality_loss
 from model.opal import OpalEncoder
 
 PADDING_ITEM = 0  # any item: the mask leaves it out

@@ -10,8 +10,8 @@ def prepare_log(folder: Path, *, planted: bool) -> Path:
         folder: Where log and data set go.
         planted: Draw a small one instead of fetching MovieLens 100K.
     """
-    from model.dataset import prepare
-    from model.movielens import write_movielens
+    from model.data.dataset import prepare
+    from model.data.movielens import write_movielens
     from tests.planted import PlantedLog
 
     if planted:

@@ -73,7 +73,7 @@ def answer_of(bundle: Path, body: str) -> bytes:
     import orjson
 
     from index.bundles.bundle import open_bundle
-    from service.answering.query import Query
+    from service.api.query import Query
     from tests.bench.our_core import answers
 
     request = json.loads(body)

@@ -1,10 +1,10 @@
 """Limits that two packages state agree.
 
-The service does not import the constant of ``model.ids``: that module brings Polars, which no
+The service does not import the constant of ``model.data.ids``: that module brings Polars, which no
 worker needs.
 """
 
-from model import ids
+from model.data import ids
 from service.api import schemas
 
 

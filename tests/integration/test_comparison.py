@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from model.dataset import prepare
+from model.data.dataset import prepare
 from tests.planted import PlantedLog
 
 ROOT = Path(__file__).parents[2]

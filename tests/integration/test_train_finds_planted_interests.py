@@ -27,11 +27,11 @@ import numpy as np
 import pytest
 import torch
 
-from model.config import TrainingConfig
-from model.dataset import Dataset, prepare
-from model.fit import fit
+from model.config.training_config import TrainingConfig
+from model.data.dataset import Dataset, prepare
 from model.inference.loading import load_encoder
 from model.run import read_run
+from model.training.fit import fit
 from tests.bundles import hyper_categories_of
 from tests.planted import PlantedLog, chance_of, normalised_mutual_information
 

@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from model.dataset import prepare
+from model.data.dataset import prepare
 from model.run import read_run_manifest
 from tests.planted import PlantedLog
 
@@ -232,10 +232,10 @@ def test_two_processes_keep_equal_weights(data: Path, tmp_path: Path, program: l
         "from pathlib import Path\n"
         "from safetensors.torch import save_file\n"
         "from model import recipe\n"
-        "from model.config import TrainingConfig\n"
-        "from model.dataset import Dataset\n"
-        "from model.runtime import open_runtime\n"
-        "from model.training import Training\n"
+        "from model.config.training_config import TrainingConfig\n"
+        "from model.data.dataset import Dataset\n"
+        "from model.runtime.runtime import open_runtime\n"
+        "from model.training.training import Training\n"
         f"recipe.DENSE_ITEMS = {50_000 if program is MODULE else 10}\n"
         "config = TrainingConfig(\n"
         "    k=3, dim=16, batch_size=64, eval_every=10, max_steps=20, neighbours=1.0, cut_draws=2\n"

@@ -57,7 +57,7 @@ def _load_plain(bundle: Path) -> Callable[[Sequence[Request]], list[Answer]]:
 
 def _load_ours(bundle: Path) -> Callable[[Sequence[Request]], list[Answer]]:
     from index.bundles.bundle import open_bundle
-    from service.answering.query import Query
+    from service.api.query import Query
     from tests.bench.our_core import answers
 
     opened = open_bundle(bundle)

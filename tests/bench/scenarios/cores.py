@@ -80,7 +80,7 @@ def measure_recall(work: Work, cores: Sequence[str]) -> dict[str, float]:
     import orjson
 
     from index.bundles.bundle import open_bundle
-    from service.answering.query import Query
+    from service.api.query import Query
     from tests.bench.our_core import answers
     from tests.bench.plain_core import PlainCore
 

@@ -14,10 +14,10 @@ from index.bundles.build import build_bundle
 from index.bundles.bundle import open_bundle
 from index.registry.registry import Registry
 from index.renewal.renewal import add_items
-from model.config import Recipe, TrainingConfig
-from model.dataset import prepare
-from model.fit import fit
+from model.config.training_config import Recipe, TrainingConfig
+from model.data.dataset import prepare
 from model.model_names import OPAL, SINGLE_VECTOR_RIVALS, TRAINABLE_MODELS
+from model.training.fit import fit
 from tests.planted import PlantedLog
 from tests.services import ServiceProcess
 

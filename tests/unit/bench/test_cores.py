@@ -8,7 +8,7 @@ import pytest
 
 from index.bundles.bundle import Bundle, open_bundle
 from index.bundles.manifest import read_manifest
-from service.answering.query import Query
+from service.api.query import Query
 from tests.bench.core_process import CoreProcesses, compute
 from tests.bench.learned_bundle import LearnedBundle, make_learned_bundle
 from tests.bench.our_core import answers

@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from index.bundles.bundle import open_bundle
-from model.config import TrainingConfig
-from model.dataset import Dataset, prepare
+from model.config.training_config import TrainingConfig
+from model.data.dataset import Dataset, prepare
+from model.data.histories import TrainingBatch
 from model.encoder import Stage
-from model.histories import TrainingBatch
-from model.learner import total_loss
 from model.opal import OpalEncoder
+from model.training.learner import total_loss
 from service.answering.matching import match
-from service.answering.query import Query
+from service.api.query import Query
 from tests.bench.plain_match import PlainMatcher
 from tests.bench.plain_training import PlainTraining
 from tests.bench.synthetic import draw_histories, make_bundle, to_ids

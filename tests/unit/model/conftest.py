@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from model.dataset import Dataset, prepare
+from model.data.dataset import Dataset, prepare
 from tests.planted import PlantedLog
 
 

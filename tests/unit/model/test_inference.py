@@ -13,11 +13,11 @@ from safetensors.numpy import load_file, save_file
 
 from model.encoder import Stage
 from model.errors import InputError
-from model.export import export_encoder
 from model.inference.opal import OpalInferenceEncoder
 from model.opal import OpalEncoder
 from model.run import write_encoder
-from model.serving_choices import ServingChoices
+from model.training.export import export_encoder
+from model.training.serving_choices import ServingChoices
 from tests.bundles import clustered_vectors, load_opal, write_random_encoder
 
 N_ITEMS = 50

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from model.cooccurrence import cluster_directions
+from model.data.cooccurrence import cluster_directions
+from model.data.histories import PADDING
 from model.encoder import Stage, normalize
-from model.histories import PADDING
+from model.layers.ragged import RaggedRows
 from model.opal import OpalEncoder
-from model.ragged import RaggedRows
 
 STAGES: tuple[Stage, Stage] = ("soft", "hard")
 N_ITEMS = 40

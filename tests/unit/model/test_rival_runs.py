@@ -7,17 +7,17 @@ from typing import Any
 import pytest
 import torch
 
-from model import recipe as recipes
-from model.checkpoint import load_checkpoint
-from model.config import Recipe, TrainingConfig
-from model.dataset import Dataset
-from model.fit import evaluate_run, fit
+from model.config.training_config import Recipe, TrainingConfig
+from model.data.dataset import Dataset
 from model.inference.loading import load_encoder
-from model.learner import LATEST
 from model.model_names import OPAL, SINGLE_VECTOR_RIVALS, TRAINABLE_MODELS
 from model.rivals.rival import MAIN
 from model.run import read_run
-from model.training import Training
+from model.training import recipe as recipes
+from model.training.checkpoint import load_checkpoint
+from model.training.fit import evaluate_run, fit
+from model.training.learner import LATEST
+from model.training.training import Training
 
 RIVALS = [name for name in TRAINABLE_MODELS if name != OPAL]
 SMALL: dict[str, Any] = {

@@ -7,9 +7,9 @@ import numpy as np
 import polars as pl
 import pytest
 
+from model.data.items import ITEM_SCHEMA
 from model.errors import InputError
 from model.inference.loading import load_encoder
-from model.items import ITEM_SCHEMA
 from model.run import (
     CHECKPOINTS,
     MAX_HISTORIES,

@@ -9,7 +9,7 @@ import pytest
 
 from index.bundles.bundle import Bundle, open_bundle
 from service.answering.matching import Match, match_together
-from service.answering.query import Query
+from service.api.query import Query
 from tests.bundles import item_id
 from tests.services import InProcess, service_in_process
 

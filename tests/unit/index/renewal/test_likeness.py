@@ -8,8 +8,8 @@ import pytest
 from index.bundles.bundle import Bundle, open_bundle
 from index.renewal.likeness import Origins, trace
 from index.renewal.renewal import add_items
+from model.data.items import read_items
 from model.errors import InputError
-from model.items import read_items
 from tests.bundles import build_small_bundle
 
 

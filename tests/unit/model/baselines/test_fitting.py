@@ -13,7 +13,7 @@ from model.baselines.matrix import training_matrix
 from model.baselines.measuring import measure
 from model.baselines.names import YARDSTICKS
 from model.baselines.popular import Popular
-from model.dataset import Dataset, Sequences
+from model.data.dataset import Dataset, Sequences
 from model.errors import InputError
 
 SETTINGS: list[dict[str, Any]] = [

@@ -49,7 +49,7 @@ def test_a_large_catalog_is_compared_in_blocks(
 ) -> None:
     matrix = history_matrix(histories, 23)
     whole = ItemKnn(matrix, shrinkage=2, neighbours=5).scores(histories)
-    monkeypatch.setattr("model.user_items._MAX_BLOCK", block)
+    monkeypatch.setattr("model.data.user_items._MAX_BLOCK", block)
 
     in_blocks = ItemKnn(matrix, shrinkage=2, neighbours=5).scores(histories)
     np.testing.assert_array_equal(in_blocks, whole)

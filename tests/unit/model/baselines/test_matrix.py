@@ -4,7 +4,7 @@ import numpy as np
 
 from model.arrays import Rows
 from model.baselines.matrix import history_matrix, training_matrix
-from model.dataset import Dataset
+from model.data.dataset import Dataset
 
 
 def test_repeated_items_count_once(histories: list[Rows], binary: np.ndarray) -> None:

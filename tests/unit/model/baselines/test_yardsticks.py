@@ -7,7 +7,7 @@ from model.baselines.fitting import fit_baseline
 from model.baselines.measuring import measure_parts
 from model.baselines.names import YARDSTICKS
 from model.baselines.yardsticks import Choice, choose_yardsticks, measure_yardsticks
-from model.dataset import Dataset
+from model.data.dataset import Dataset
 from model.errors import InputError
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from model.comparison.results import RECONSTRUCTED
 from model.comparison.varied_lists import SOME_USERS
-from model.config import TrainingConfig
+from model.config.training_config import TrainingConfig
 from model.model_names import TRAINABLE_MODELS
 
 DOCS = (Path(__file__).parents[4] / "docs/comparison.md").read_text()

@@ -18,7 +18,7 @@ from model.comparison.diversity import (
     measure_lists,
 )
 from model.comparison.reference import open_reference
-from model.dataset import Dataset
+from model.data.dataset import Dataset
 
 N_ITEMS = 40
 

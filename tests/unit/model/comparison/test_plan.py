@@ -9,7 +9,7 @@ import pytest
 
 from model.comparison.cell import CELL_FILE, restore_cell
 from model.comparison.plan import ALL_OTHERS, Plan, Request, make_plan, require_targets
-from model.dataset import prepare
+from model.data.dataset import prepare
 from model.errors import InputError
 from model.model_names import TRAINABLE_MODELS
 from tests.planted import PlantedLog

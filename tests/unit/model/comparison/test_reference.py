@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from model.comparison.reference import category_matrix, open_reference
-from model.dataset import Dataset
+from model.data.dataset import Dataset
 
 
 def test_pmi_is_that_of_a_loop_over_training_users(dataset: Dataset, tmp_path: Path) -> None:

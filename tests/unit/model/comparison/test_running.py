@@ -13,7 +13,7 @@ from model.comparison.cell import FAILED_FILE, LOG_FILE, MEASURES_FILE, RUN_FOLD
 from model.comparison.plan import ALL_OTHERS, Plan, Request, make_plan
 from model.comparison.running import run_cells
 from model.comparison.summary import Summary
-from model.dataset import prepare
+from model.data.dataset import prepare
 from model.errors import OpalError
 from model.model_names import TRAINABLE_MODELS
 from model.run import git_revision

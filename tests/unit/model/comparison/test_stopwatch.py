@@ -12,7 +12,7 @@ import pytest
 from model.comparison import stopwatch
 from model.comparison.cell import TIME_FILE, read_seconds
 from model.comparison.stopwatch import measured
-from model.interruption import Stopped
+from model.runtime.interruption import Stopped
 
 
 def test_times_of_several_sessions_add_up(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from model.comparison.cell import make_config
 from model.comparison.variants import Variant, ablations, variant_of_k
-from model.config import Recipe
+from model.config.training_config import Recipe
 
 ALL = [(recipe, variant) for recipe in get_args(Recipe) for variant in ablations(recipe)]
 

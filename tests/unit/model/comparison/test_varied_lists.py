@@ -12,7 +12,7 @@ from model.arrays import Floats, Rows
 from model.comparison.diversity import measure_lists
 from model.comparison.reference import Reference
 from model.comparison.varied_lists import DIVERSITIES, measure_varied_lists
-from model.dataset import Sequences
+from model.data.dataset import Sequences
 
 N_ITEMS = 900
 N_USERS = 300

@@ -6,14 +6,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.config import Recipe, TrainingConfig
-from model.dataset import Dataset
-from model.padded import PaddedHistories
-from model.recipe import new_encoder, new_sampler
+from model.config.training_config import Recipe, TrainingConfig
+from model.data.dataset import Dataset
+from model.layers.padded import PaddedHistories
 from model.rivals import cmi as module
 from model.rivals.batch import read_batch
 from model.rivals.cmi import LONGEST_UNSPLIT, Cmi, contrast_loss, two_halves
 from model.rivals.rival import MAIN
+from model.training.recipe import new_encoder, new_sampler
 from tests.padded import history_of
 from tests.planted import chance_of, normalised_mutual_information
 from tests.rivals import DIM, AttendingCmi, K, batch_of, exported, load, new_rival, ragged
@@ -99,7 +99,7 @@ def test_many_users_make_it_attend_and_the_paper_never(
         return None if encoder.attention is None else len(encoder.attention.positions)
 
     assert [ages("default"), ages("default", attention=True)] == [None, 7]
-    monkeypatch.setattr("model.data_size.MANY_USERS", dataset.n_users)
+    monkeypatch.setattr("model.config.data_size.MANY_USERS", dataset.n_users)
     assert [ages("default"), ages("default", attention=False), ages("paper")] == [7, None, None]
 
 

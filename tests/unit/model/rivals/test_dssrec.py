@@ -5,13 +5,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from model.config import Recipe, TrainingConfig
-from model.dataset import Dataset
-from model.recipe import new_encoder, new_sampler
+from model.config.training_config import Recipe, TrainingConfig
+from model.data.dataset import Dataset
 from model.rivals import dssrec as module
 from model.rivals.batch import RivalBatch, read_batch
 from model.rivals.dssrec import DssRec, futures, next_only, sequence_loss
 from model.rivals.rival import MAIN
+from model.training.recipe import new_encoder, new_sampler
 from tests.padded import history_of
 from tests.rivals import DIM, K, exported, load, new_rival, ragged
 

@@ -11,11 +11,9 @@ from torch import Tensor
 from model.arrays import Rows
 from model.baselines.measuring import measure
 from model.baselines.popular import Popular
-from model.config import TrainingConfig
-from model.dataset import Dataset, prepare
-from model.fit import evaluate_inference
-from model.histories import TrainingBatch
-from model.recipe import new_sampler
+from model.config.training_config import TrainingConfig
+from model.data.dataset import Dataset, prepare
+from model.data.histories import TrainingBatch
 from model.rivals.cmi import Cmi
 from model.rivals.comirec_dr import ComiRecDr
 from model.rivals.comirec_sa import ComiRecSa
@@ -25,6 +23,8 @@ from model.rivals.mind import Mind
 from model.rivals.octopus import Octopus
 from model.rivals.rival import MAIN, Rival
 from model.rivals.sasrec import SasRec
+from model.training.fit import evaluate_inference
+from model.training.recipe import new_sampler
 from tests.planted import PlantedLog
 from tests.rivals import (
     DIM,

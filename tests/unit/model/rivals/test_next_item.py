@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from model import next_item
-from model.config import TrainingConfig
-from model.histories import TrainingBatch
+from model.config.training_config import TrainingConfig
+from model.data.histories import TrainingBatch
+from model.layers import next_item
 from model.rivals.batch import read_batch
 from model.rivals.gru4rec import Gru4Rec
 from model.rivals.rival import MAIN, Rival

@@ -3,11 +3,11 @@
 import numpy as np
 import torch
 
-from model.config import TrainingConfig
-from model.dataset import Dataset
-from model.recipe import new_sampler
+from model.config.training_config import TrainingConfig
+from model.data.dataset import Dataset
 from model.rivals.octopus import Octopus
 from model.rivals.rival import MAIN
+from model.training.recipe import new_sampler
 from tests.padded import history_of
 from tests.rivals import DIM, MAX_LEN, K, exported, load, new_rival, ragged
 

@@ -14,9 +14,9 @@ import pytest
 from index.bundles.bundle import Bundle
 from service.answering.batching import MicroBatcher
 from service.answering.inquiry import Inquiry
-from service.answering.query import Query
 from service.answering.serving import Computed, Found, Retriever, compute_together
 from service.api.problems import DeadlinePassed, Overloaded
+from service.api.query import Query
 from tests.bundles import item_id
 from tests.services import InProcess
 

@@ -21,8 +21,8 @@ from service.answering.matching import (
     popular_items,
     similar_to,
 )
-from service.answering.query import Query
 from service.api.answers import InterestsAnswer, SimilarAnswer, StoredAnswer
+from service.api.query import Query
 from tests.bundles import build_small_bundle, item_id
 
 HISTORY = tuple(item_id(row) for row in (1, 5, 9, 2, 5, 17))

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from service.answering.query import Query
+from service.api.query import Query
 from service.api.schemas import MatchRequest
 from service.caching.cache import NullCache, TieredCache, cache_key
 from service.caching.lives import Lives

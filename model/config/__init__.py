@@ -1,0 +1,1 @@
+"""What training can be told, and what each model's recipe says."""

@@ -1,0 +1,1 @@
+"""What models are made of, in torch: networks, sums over histories, losses."""

@@ -1,0 +1,1 @@
+"""Where a training runs: device, processes, signals, memory, progress."""
