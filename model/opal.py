@@ -10,7 +10,7 @@ of a batch, however often it occurs there; histories are sums over such rows.
 """
 
 import math
-from typing import ClassVar, NamedTuple, Self
+from typing import ClassVar, Self
 
 import numpy as np
 import torch
@@ -21,9 +21,9 @@ from model.config.training_config import TrainingConfig
 from model.data.cooccurrence import cluster_directions
 from model.data.histories import PADDING, TrainingBatch
 from model.encoder import Exported, Stage, TrainableEncoder, normalize, scalar
-from model.layers.general_interest import GeneralInterest, ReadHistories
+from model.layers.general_interest import GeneralInterest
 from model.layers.gru import gru_tensors
-from model.layers.interests import evolved_interests, soft_interests
+from model.layers.interests import EncodedHistories, evolved_interests, soft_interests
 from model.layers.losses import future_item_loss, score_items, score_own_items
 from model.layers.next_item import Candidates, next_item_loss
 from model.layers.objective import guidance_losses
@@ -31,23 +31,6 @@ from model.layers.ragged import RaggedRows, Recency
 from model.runtime.device import mixed_precision
 
 SOFT, HARD = "soft", "hard"
-
-
-class EncodedHistories(NamedTuple):
-    """What the encoder gives for a batch that holds U distinct items.
-
-    Attributes:
-        interests: z, unit length. Shape (batch, k, d), float32.
-        assignment: Soft assignment a_vj of each distinct item: a_tj of every interaction with it.
-            Shape (U, k), float32.
-        occurrences: Interactions with each of these items. Shape (U,), float32.
-        read: What the general interest is made of; None without one.
-    """
-
-    interests: Tensor
-    assignment: Tensor
-    occurrences: Tensor
-    read: ReadHistories | None
 
 
 class OpalEncoder(TrainableEncoder):

@@ -10,8 +10,9 @@ from typing import Any
 
 from model.baselines.names import YARDSTICKS
 from model.command import Result
+from model.config.foreign_options import OPAL_ONLY, foreign_options
 from model.config.options import option_name
-from model.config.training_config import OPAL_ONLY, TrainingConfig, foreign_options
+from model.config.training_config import TrainingConfig
 from model.config.training_options import TRAINING_OPTIONS
 from model.errors import InputError, OpalError
 from model.model_names import OPAL, TRAINABLE_MODELS

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from index.bundles.catalog_checks import (
     check_counts,
     check_flags,
+    check_lengths,
     check_lists,
     check_lookup,
     check_permutation,
@@ -82,16 +83,16 @@ class Catalog:
             names = TextColumn(categories, "name")
             check_lists(categories, "rows", self.n_items)
             self._rows_of_category = ListColumn(categories, "rows")
-            _require_lengths({len(self._rows_of_category)}, len(names))
+            check_lengths({len(self._rows_of_category)}, len(names))
         with _named(folder / ITEMS_FILE):
             check_lists(items, "category", len(names))
             columns = (self._codes, self._titles, self._members)
-            _require_lengths({len(each) for each in columns}, self.n_items)
+            check_lengths({len(each) for each in columns}, self.n_items)
         with _named(folder / LOOKUP_FILE):
             self._hashes: NDArray[np.uint64] = lookup["hashes"]
             self._rows: Rows = lookup["rows"]
             check_lookup(self._hashes, self._rows, self.n_items)
-            _require_lengths({len(self._hashes)}, self.n_items)
+            check_lengths({len(self._hashes)}, self.n_items)
         with _named(folder / ITEMS_FILE):
             self._require_different_ids()
         with _named(folder / POPULAR_FILE):
@@ -295,8 +296,3 @@ def _named(path: Path) -> Iterator[None]:
         raise BundleError(f"{path}: column {error} is missing; build it again") from None
     except ValueError as error:
         raise BundleError(f"{path}: {error}; build the bundle again") from None
-
-
-def _require_lengths(lengths: set[int], expected: int) -> None:
-    if lengths != {expected}:
-        raise ValueError(f"its columns differ in length (expected {expected})")

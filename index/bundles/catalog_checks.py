@@ -16,6 +16,19 @@ _CONTINUATION, _CONTINUATION_MASK = 0x80, 0xC0
 _ROWS_AT_ONCE = 65_536
 
 
+def check_lengths(lengths: set[int], expected: int) -> None:
+    """Check that all columns of a table are of one length.
+
+    Args:
+        lengths: Of the columns.
+        expected: What they should be.
+
+    Raises:
+        ValueError: They are not.
+    """
+    _require(lengths == {expected}, f"its columns differ in length (expected {expected})")
+
+
 def check_texts(tensors: Tensors, name: str) -> None:
     """Check a ``TextColumn``: every text lies within the bytes and is UTF-8.
 

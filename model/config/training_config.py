@@ -12,42 +12,18 @@ from typing import Any, Literal
 
 from model.config.config_changes import name_changes
 from model.config.data_size import values_by_size
+from model.config.foreign_options import foreign_options
 from model.config.loss_weights import LossWeights
 from model.config.options import check_option, option, switch
 from model.config.paper_recipes import OWN_DEFAULTS, PAPER_RECIPES
 from model.errors import InputError
 from model.model_names import (
-    ATTENTION_MODELS,
-    NEXT_ITEM_MODELS,
     OPAL,
     SINGLE_VECTOR_RIVALS,
     TRAINABLE_MODELS,
 )
 
 Recipe = Literal["default", "paper"]
-
-OPAL_ONLY = frozenset(
-    {
-        "assignment_temperature",
-        "sharing",
-        "learn_recency",
-        "evolution",
-        "learn_evolution",
-        "general",
-        "general_len",
-        "fine_tuning_rate",
-        "loss_weights",
-    }
-)
-"""Fields that say nothing of other models."""
-
-_OF_SOME = {"attention": ATTENTION_MODELS, "next_item": NEXT_ITEM_MODELS}
-
-
-def foreign_options(model: str) -> frozenset[str]:
-    """Return the fields that say nothing of a model, whatever the others are."""
-    of_opal = frozenset() if model == OPAL else OPAL_ONLY
-    return of_opal | {name for name, models in _OF_SOME.items() if model not in models}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,11 +1,31 @@
 """OPAL's interests of a batch of histories (arXiv 2407.14741: soft interests, hard interests)."""
 
+from typing import NamedTuple
+
 from torch import Tensor, nn
 from torch.nn import functional
 
 from model.encoder import normalize_or
+from model.layers.general_interest import ReadHistories
 from model.layers.gru import last_states
 from model.layers.ragged import RaggedRows, Recency, weighted_sums
+
+
+class EncodedHistories(NamedTuple):
+    """What the encoder gives for a batch that holds U distinct items.
+
+    Attributes:
+        interests: z, unit length. Shape (batch, k, d), float32.
+        assignment: Soft assignment a_vj of each distinct item: a_tj of every interaction with it.
+            Shape (U, k), float32.
+        occurrences: Interactions with each of these items. Shape (U,), float32.
+        read: What the general interest is made of; None without one.
+    """
+
+    interests: Tensor
+    assignment: Tensor
+    occurrences: Tensor
+    read: ReadHistories | None
 
 
 def soft_interests(

@@ -14,8 +14,9 @@ from model.data.histories import PADDING, BatchSampler, TrainingBatch
 from model.data.negatives import EvenNegatives
 from model.encoder import Stage, normalize
 from model.layers import next_item
+from model.layers.interests import EncodedHistories
 from model.layers.losses import hard_assignment, orthogonality_loss, uniformity_loss, unique_loss
-from model.opal import EncodedHistories, OpalEncoder
+from model.opal import OpalEncoder
 from model.training.learner import total_loss
 from model.training.recipe import new_sampler
 from tests.opal import new_opal

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from model.config.data_size import MANY_USERS, SPARSE_INTERACTIONS
+from model.config.foreign_options import OPAL_ONLY
 from model.config.loss_weights import LossWeights
 from model.config.paper_recipes import OWN_DEFAULTS, PAPER_RECIPES
-from model.config.training_config import OPAL_ONLY, Recipe, TrainingConfig
+from model.config.training_config import Recipe, TrainingConfig
 from model.config.training_options import TRAINING_OPTIONS
 from model.errors import InputError
 from model.model_names import MULTI_INTEREST_RIVALS, SINGLE_VECTOR_RIVALS, TRAINABLE_MODELS
