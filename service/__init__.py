@@ -8,10 +8,11 @@ From the outside in, and each folder imports only those below it::
     answering   from a request to its answer: ``matching`` is a request's life without HTTP
     caching     where answers are kept
     takedowns   items that must not be served any more
+    live        what a worker serves
     api         what callers send and get: types, errors, description
     monitoring  metrics and logs
 
-Beside them ``settings``, and what a worker serves (``live``, ``reloading``).
+Beside them ``settings``, and how a new bundle goes live (``reloading``).
 
 Encoding is NumPy (``model.inference``): a worker never loads torch.
 """

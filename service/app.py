@@ -26,10 +26,10 @@ from service.caching.cache import AnswerCache, NullCache, SharedCache, TieredCac
 from service.caching.lives import Lives
 from service.caching.memory_cache import MemoryCache
 from service.caching.redis_cache import connect_redis
-from service.dependencies import Drain, State
+from service.http.dependencies import Drain, State
 from service.http.direct_match import DirectMatch
 from service.http.middleware import BodyLimitMiddleware, ObserveMiddleware
-from service.live import LiveBundle
+from service.live.live import LiveBundle
 from service.monitoring.metrics import Metrics
 from service.reloading import BundleFollower
 from service.routes import admin, items, match, operations, takedowns

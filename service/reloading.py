@@ -22,7 +22,7 @@ from service.answering.matching import match
 from service.api.answers import BundlesAnswer, BundleState, SwapAnswer
 from service.api.problems import BundleRefused, NotFound
 from service.api.query import Query
-from service.live import LiveBundle
+from service.live.live import LiveBundle
 from service.monitoring.metrics import Metrics
 from service.retrying import RetryPause, Sight, stamps_of
 

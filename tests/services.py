@@ -18,7 +18,7 @@ import httpx
 from starlette.types import Receive, Scope, Send
 
 from service.app import create_app
-from service.dependencies import State
+from service.http.dependencies import State
 from service.settings import Settings
 
 REPOSITORY = Path(__file__).parent.parent

@@ -19,9 +19,9 @@ from service.answering.matching import match_together
 from service.answering.work import WorkQueue
 from service.api.query import Query
 from service.caching.cache import AnswerCache, cache_key
-from service.live import LiveBundle
+from service.live.live import LiveBundle
+from service.live.withholding import TakedownsInForce
 from service.monitoring.metrics import Metrics, Tier
-from service.takedowns.withholding import TakedownsInForce
 
 Result = TypeVar("Result")
 

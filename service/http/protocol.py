@@ -23,7 +23,7 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 
 from service.api.problems import Overloaded, problem_response
-from service.dependencies import State
+from service.http.dependencies import State
 from service.http.direct_match import DirectCall
 from service.http.middleware import HUNG_UP, log_access, request_id_of
 

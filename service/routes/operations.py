@@ -5,7 +5,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from service.api.answers import Health
 from service.api.problems import NotReady, problems_for_docs
-from service.dependencies import StateDep
+from service.http.dependencies import StateDep
 from service.monitoring.metrics import CONTENT_TYPE
 
 router = APIRouter(tags=["operations"])

@@ -19,7 +19,7 @@ from service.api.problems import (
     problems_for_docs,
 )
 from service.api.schemas import MAX_ID_LENGTH, TakedownRequest
-from service.dependencies import StateDep, TakedownBody, require_admin
+from service.http.dependencies import StateDep, TakedownBody, require_admin
 from service.routes.admin import report_registry
 from service.routes.paths import ANY_ID, require_readable_id
 

@@ -15,7 +15,7 @@ from index.takedowns.takedowns import Ledger, Takedown
 from model.errors import OpalError
 from service.api.answers import TakedownAnswer, TakedownPut, TakedownsAnswer
 from service.api.problems import NotFound, TakedownsUnusable
-from service.live import LiveBundle
+from service.live.live import LiveBundle
 from service.monitoring.metrics import Metrics
 from service.takedowns.takedown_store import TakedownStore
 

@@ -6,7 +6,7 @@ import pytest
 
 from index.registry.registry import Registry
 from service.api.problems import BundleRefused, NotFound, NotReady
-from service.live import LiveBundle
+from service.live.live import LiveBundle
 from service.monitoring.metrics import Metrics
 from service.reloading import BundleFollower
 from tests.services import InProcess, service_in_process

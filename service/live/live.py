@@ -3,7 +3,7 @@
 from index.bundles.bundle import Bundle
 from index.takedowns.takedowns import Ledger
 from service.api.problems import NotReady
-from service.takedowns.withholding import TakedownsInForce
+from service.live.withholding import TakedownsInForce
 
 
 class LiveBundle:

@@ -20,7 +20,7 @@ from service.api.schemas import (
     TakedownRequest,
 )
 from service.http.direct_match import DirectMatch
-from service.live import LiveBundle
+from service.live.live import LiveBundle
 from service.monitoring.metrics import Metrics
 from service.reloading import BundleFollower
 from service.settings import Settings

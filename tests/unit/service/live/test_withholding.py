@@ -4,8 +4,8 @@ import pytest
 from index.bundles.bundle import Bundle, open_bundle
 from index.bundles.catalog import Catalog
 from index.takedowns.takedowns import Ledger, Takedown
-from service.live import LiveBundle
-from service.takedowns.withholding import TakedownsInForce
+from service.live.live import LiveBundle
+from service.live.withholding import TakedownsInForce
 from tests.bundles import build_small_bundle, item_id
 
 

@@ -1,0 +1,1 @@
+"""What a worker serves: the live bundle, and the takedowns in force."""
