@@ -12,7 +12,7 @@ Each folder imports only those below it::
     runtime     where it runs: device, processes, signals
     inference   encoders without torch, for the index and the service
 
-Beside them ``run`` (what training leaves behind) and ``evaluation``.
+Beside them among others ``run`` (what training leaves behind) and ``evaluation``.
 
 This package knows nothing of Faiss, HTTP or Redis. It is empty on purpose, so that light tools
 which import one NumPy-level module do not pay for torch.

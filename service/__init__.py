@@ -4,7 +4,7 @@ From the outside in, and each folder imports only those below it::
 
     processes   the parent process and its workers
     routes      one module for each part of the API; ``app`` puts all together
-    http        what requests pass before and beside the routes
+    web         what requests pass before and beside the routes
     answering   from a request to its answer: ``matching`` is a request's life without HTTP
     caching     where answers are kept
     takedowns   items that must not be served any more
@@ -12,7 +12,7 @@ From the outside in, and each folder imports only those below it::
     api         what callers send and get: types, errors, description
     monitoring  metrics and logs
 
-Beside them ``settings``, and how a new bundle goes live (``reloading``).
+Beside them among others ``settings``, and how a new bundle goes live (``reloading``).
 
 Encoding is NumPy (``model.inference``): a worker never loads torch.
 """

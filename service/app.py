@@ -26,9 +26,6 @@ from service.caching.cache import AnswerCache, NullCache, SharedCache, TieredCac
 from service.caching.lives import Lives
 from service.caching.memory_cache import MemoryCache
 from service.caching.redis_cache import connect_redis
-from service.http.dependencies import Drain, State
-from service.http.direct_match import DirectMatch
-from service.http.middleware import BodyLimitMiddleware, ObserveMiddleware
 from service.live.live import LiveBundle
 from service.monitoring.metrics import Metrics
 from service.reloading import BundleFollower
@@ -38,6 +35,9 @@ from service.settings import Settings, read_settings
 from service.takedowns.redis_takedowns import connect_redis_takedowns
 from service.takedowns.takedown_store import FileTakedowns, TakedownStore
 from service.takedowns.takedowns import TakedownFollower
+from service.web.dependencies import Drain, State
+from service.web.direct_match import DirectMatch
+from service.web.middleware import BodyLimitMiddleware, ObserveMiddleware
 
 _MEBIBYTE = 1 << 20
 # Batches of which the queue takes all that they hand to it at a time.
@@ -153,7 +153,7 @@ async def _start(settings: Settings, metrics: Metrics, closing: AsyncExitStack) 
             raise
     for each in (follower, withholding):
         closing.push_async_callback(_cancel, asyncio.create_task(each.follow()))
-    # `server` sends it to every worker before it stops them.
+    # `service.processes.supervisor` sends it to every worker before it stops them.
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, drain.begin)
     return State(
         settings=settings,

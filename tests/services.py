@@ -18,8 +18,8 @@ import httpx
 from starlette.types import Receive, Scope, Send
 
 from service.app import create_app
-from service.http.dependencies import State
 from service.settings import Settings
+from service.web.dependencies import State
 
 REPOSITORY = Path(__file__).parent.parent
 _START_SECONDS = 30.0

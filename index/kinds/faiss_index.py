@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.kinds.faiss_points import operating_points
+from index.kinds.restricting import lists_of_rows, lists_to_probe, selector_of
 from index.kinds.tunable_index import RESCORING
 from index.search.direct import rescored, score_each_query_alone, search_directly
 from index.search.item_index import NO_ROW, SearchResult, check_search
-from index.search.restricting import lists_of_rows, lists_to_probe, selector_of
 from model.arrays import Floats, Mask
 from model.errors import InputError
 

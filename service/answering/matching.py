@@ -35,7 +35,7 @@ class Match(NamedTuple):
     """An answer and what the metrics want to know of it.
 
     Attributes:
-        stored: What query and bundle determine: ``answers.StoredAnswer`` as JSON.
+        stored: What query and bundle determine: ``service.api.answers.StoredAnswer`` as JSON.
         is_fallback: Nothing of the history was known; these are popular items.
         known_items: Interactions whose item the bundle knows.
         unknown_items: The others.

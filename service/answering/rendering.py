@@ -25,7 +25,7 @@ _SHARE_DECIMALS = 9
 def render_answer(
     bundle: Bundle, *, unknown_items: int, interests: bytes, candidates: bytes
 ) -> bytes:
-    """Return a ``answers.StoredAnswer`` as JSON.
+    """Return a ``service.api.answers.StoredAnswer`` as JSON.
 
     Args:
         bundle: What answers.
@@ -42,7 +42,7 @@ def render_answer(
 
 
 def render_interests(bundle: Bundle, interests: Interests, strongest: Strongest) -> bytes:
-    """Return a list of ``answers.InterestSummary`` as JSON, largest weight first.
+    """Return a list of ``service.api.answers.InterestSummary`` as JSON, largest weight first.
 
     Args:
         bundle: Whose catalog names the items.
@@ -69,7 +69,7 @@ def render_candidates(
     are_popular: bool = False,
     reasons: Sequence[list[Reason]] | None = None,
 ) -> bytes:
-    """Return a list of ``answers.Candidate`` as JSON.
+    """Return a list of ``service.api.answers.Candidate`` as JSON.
 
     Args:
         bundle: Whose catalog names the items.

@@ -31,7 +31,7 @@ class Found(NamedTuple):
 
     Attributes:
         source: Where it came from.
-        stored: ``answers.StoredAnswer`` as JSON.
+        stored: ``service.api.answers.StoredAnswer`` as JSON.
     """
 
     source: Literal["model", "cache", "fallback"]
@@ -72,7 +72,7 @@ class Retriever:
     async def answer(
         self, query: Query, request_id: str, *, deadline: float | None = None
     ) -> bytes:
-        """Return the answer to a query as JSON (``answers.MatchAnswer``).
+        """Return the answer to a query as JSON (``service.api.answers.MatchAnswer``).
 
         Args:
             query: What is asked.
@@ -197,7 +197,7 @@ def as_told(found: Found, *, by_another: bool) -> tuple[Found, Tier]:
 
 
 def as_answer(found: Found, request_id: str) -> bytes:
-    """Return what is sent: ``answers.MatchAnswer`` as JSON."""
+    """Return what is sent: ``service.api.answers.MatchAnswer`` as JSON."""
     head = orjson.dumps({"request_id": request_id, "source": found.source})
     return head[:-1] + b"," + found.stored[1:]
 

@@ -1,4 +1,4 @@
-"""What a caller gets back. The same types document the API and are built by ``matching``."""
+"""What a caller gets back: types that document the API, and that ``service.answering`` makes."""
 
 from typing import Annotated, Any, Literal, NotRequired
 

@@ -140,9 +140,9 @@ class TieredCache:
 
 
 _FORMAT = 3
-"""Of keys and stored answers. Raise it with any change to ``answers.StoredAnswer`` or to what
-``sealing`` and ``redis_cache`` store: workers of two releases may share one Redis during an
-upgrade."""
+"""Of keys and stored answers. Raise it with any change to ``service.api.answers.StoredAnswer`` or
+to what ``sealing`` and ``redis_cache`` store: workers of two releases may share one Redis during
+an upgrade."""
 
 
 def cache_key(bundle_version: str, epoch: str, query: Query) -> str:

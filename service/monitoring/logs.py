@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-# The one module-level object of the package: a context variable has to live at module level.
+# The one module-level object of the service: a context variable has to live at module level.
 # https://docs.python.org/3/library/contextvars.html#contextvars.ContextVar
 request_id: ContextVar[str | None] = ContextVar("opal_request_id", default=None)
 
@@ -64,7 +64,7 @@ def log_config(level: str) -> dict[str, Any]:
         "filters": {"start": {"()": "service.monitoring.logs.StartFilter"}},
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
         "root": {"handlers": ["stderr"], "level": level.upper()},
-        # They tell at length of every start and stop; `server` says what matters of it.
+        # They tell at length of every start and stop; `service.processes.server` says what matters.
         "loggers": {
             **{name: {"level": "WARNING"} for name in ("uvicorn", "faiss")},
             "uvicorn.error": {"filters": ["start"]},

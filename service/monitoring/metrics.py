@@ -1,7 +1,7 @@
 """What happens, noted in the metrics of a worker; and the metrics of all as Prometheus reads them.
 
-With ``PROMETHEUS_MULTIPROC_DIR`` set (``server`` sets it before a worker imports this) each
-worker writes its values to files there and any worker answers for all of them.
+With ``PROMETHEUS_MULTIPROC_DIR`` set (``service.processes.server`` sets it before a worker imports
+this) each worker writes its values to files there and any worker answers for all of them.
 """
 
 import os

@@ -3,7 +3,7 @@
 Code and what imports leave behind are then pages that all workers share, some 40 MiB for each of
 them. No import makes a thread, opens anything or reads a setting: all of that is a worker's own.
 
-``multiprocessing`` imports this module where it is to run (``supervisor`` names it to its fork
+``multiprocessing`` imports this module where it is to run (``worker_process`` names it to its fork
 server), and nothing else does.
 """
 

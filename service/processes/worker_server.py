@@ -6,8 +6,8 @@ import socket
 import uvicorn
 
 from service.answering.scheduling import interrupt_nobody
-from service.http.protocol import ServiceProtocol
 from service.processes.accepting import Acceptor
+from service.web.protocol import ServiceProtocol
 
 # Seconds. A caller that is about to send on a kept connection gets an answer that says `close`.
 _LET_GO = 0.3

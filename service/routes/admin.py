@@ -19,7 +19,7 @@ from service.api.problems import (
     problems_for_docs,
 )
 from service.api.schemas import ReloadRequest
-from service.http.dependencies import ReloadBody, StateDep, require_admin
+from service.web.dependencies import ReloadBody, StateDep, require_admin
 
 
 async def report_registry() -> AsyncIterator[None]:

@@ -17,8 +17,8 @@ from service.api.problems import (
     problems_for_docs,
 )
 from service.api.schemas import MAX_TOP_K
-from service.http.dependencies import DeadlineDep, RetrieverDep
 from service.routes.paths import ANY_ID, require_readable_id
+from service.web.dependencies import DeadlineDep, RetrieverDep
 
 router = APIRouter(tags=["items"], dependencies=[Depends(require_readable_id)])
 

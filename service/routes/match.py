@@ -24,7 +24,7 @@ from service.api.problems import (
 )
 from service.api.query import Query
 from service.api.schemas import BatchRequest, HistoryRequest, Limits, MatchRequest
-from service.http.dependencies import (
+from service.web.dependencies import (
     BatchBody,
     DeadlineDep,
     HistoryBody,

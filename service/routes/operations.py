@@ -5,8 +5,8 @@ from fastapi.concurrency import run_in_threadpool
 
 from service.api.answers import Health
 from service.api.problems import NotReady, problems_for_docs
-from service.http.dependencies import StateDep
 from service.monitoring.metrics import CONTENT_TYPE
+from service.web.dependencies import StateDep
 
 router = APIRouter(tags=["operations"])
 

@@ -19,9 +19,9 @@ from service.api.problems import (
     problems_for_docs,
 )
 from service.api.schemas import MAX_ID_LENGTH, TakedownRequest
-from service.http.dependencies import StateDep, TakedownBody, require_admin
 from service.routes.admin import report_registry
 from service.routes.paths import ANY_ID, require_readable_id
+from service.web.dependencies import StateDep, TakedownBody, require_admin
 
 MAX_LISTED = 1000
 

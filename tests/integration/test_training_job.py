@@ -36,7 +36,7 @@ MODULE = [sys.executable, "-m", "model"]
 # With sparse gradients, their optimiser and the lazy moving average, as above 50,000 items.
 SPARSE = [
     *(sys.executable, "-c"),
-    "import sys; from model import recipe; from model.__main__ import main\n"
+    "import sys; from model.training import recipe; from model.__main__ import main\n"
     "recipe.DENSE_ITEMS = 10\n"
     "sys.exit(main(sys.argv[1:]))",
 ]
@@ -231,7 +231,7 @@ def test_two_processes_keep_equal_weights(data: Path, tmp_path: Path, program: l
         "import sys\n"
         "from pathlib import Path\n"
         "from safetensors.torch import save_file\n"
-        "from model import recipe\n"
+        "from model.training import recipe\n"
         "from model.config.training_config import TrainingConfig\n"
         "from model.data.dataset import Dataset\n"
         "from model.runtime.runtime import open_runtime\n"

@@ -53,7 +53,8 @@ def live_version(service: ServiceProcess) -> str:
 def test_a_workers_loop_does_not_interrupt_what_computes(service: ServiceProcess) -> None:
     policies = {os.sched_getscheduler(pid) for pid in service.worker_pids()}
 
-    assert policies == {os.SCHED_BATCH}  # what computes: test_scheduling.py
+    # What computes: tests/unit/service/answering/test_scheduling.py.
+    assert policies == {os.SCHED_BATCH}
 
 
 def test_publishing_under_load_swaps_all_workers_without_a_failed_request(

@@ -17,9 +17,9 @@ from service.answering.serving import Found, Retriever, as_answer
 from service.api.problems import NotReady, ProblemError, defect, problem_response
 from service.api.query import Query
 from service.api.schemas import MOST_TIMEOUT_MS, Limits, MatchRequest
-from service.http.middleware import CLIENT_CLOSED, announced_length, log_access, request_id_of
 from service.monitoring.logs import request_id as logged_request_id
 from service.monitoring.metrics import Metrics
+from service.web.middleware import CLIENT_CLOSED, announced_length, log_access, request_id_of
 
 PATH = "/match"
 

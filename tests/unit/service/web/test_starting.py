@@ -10,7 +10,7 @@ from starlette.types import Message
 
 from model.errors import OpalError, RegistryError
 from service.api.problems import BundleRefused
-from service.starting import run_lifespan
+from service.web.starting import run_lifespan
 
 pytestmark = pytest.mark.anyio
 

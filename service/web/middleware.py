@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.api.problems import METHODS, BodyTooLarge, defect, problem_response
 from service.monitoring.logs import request_id as logged_request_id
 from service.monitoring.metrics import Metrics
-from service.starting import run_lifespan
+from service.web.starting import run_lifespan
 
 _ACCEPTED_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 

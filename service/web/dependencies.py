@@ -19,12 +19,12 @@ from service.api.schemas import (
     ReloadRequest,
     TakedownRequest,
 )
-from service.http.direct_match import DirectMatch
 from service.live.live import LiveBundle
 from service.monitoring.metrics import Metrics
 from service.reloading import BundleFollower
 from service.settings import Settings
 from service.takedowns.takedowns import TakedownFollower
+from service.web.direct_match import DirectMatch
 
 AnyBody = TypeVar("AnyBody", bound=Body)
 

@@ -23,9 +23,9 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 
 from service.api.problems import Overloaded, problem_response
-from service.http.dependencies import State
-from service.http.direct_match import DirectCall
-from service.http.middleware import HUNG_UP, log_access, request_id_of
+from service.web.dependencies import State
+from service.web.direct_match import DirectCall
+from service.web.middleware import HUNG_UP, log_access, request_id_of
 
 _MATCHING = frozenset({"/match", "/match/batch", "/interests"})
 _ITEMS = "/items/"
@@ -166,7 +166,7 @@ class ServiceProtocol(HttpToolsProtocol):
         self._send(cycle, status, b"".join(lines), body)
 
     def _refuse(self, cycle: RequestResponseCycle, route: str, state: State) -> None:
-        """Answer ``problems.Overloaded`` unread; what follows of the body is dropped."""
+        """Refuse unread (``service.api.problems.Overloaded``); the rest of the body is dropped."""
         scope: Any = cycle.scope
         state["metrics"].note_refusal(scope["method"], route)
         request_id = request_id_of(scope)
