@@ -19,13 +19,11 @@ until they are near, and follows them: 0.9 to 1 over seeds where users like thre
 categories, 0.6 to 0.9 where they like two.
 """
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from model.config.training_config import TrainingConfig
 from model.data.dataset import Dataset, prepare
@@ -122,14 +120,6 @@ class Finding:
         """Expected recall of unseen items drawn at random."""
         unseen = [len(self.category) - len(np.unique(history)) for history in self.histories]
         return float((TOP / np.array(unseen)).mean())
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

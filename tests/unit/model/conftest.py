@@ -1,22 +1,11 @@
 """What the tests of the offline model share."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from model.data.dataset import Dataset, prepare
 from tests.planted import PlantedLog
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _one_thread() -> Iterator[None]:
-    """Run torch on one thread: results to the last bit, and no fight for the cores."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")
