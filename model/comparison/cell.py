@@ -97,10 +97,14 @@ class Cell:
     @property
     def label(self) -> str:
         """What it is, in words."""
-        words = [self.dataset.name, self.model]
-        if self.recipe is not None:
-            words += [self.recipe, self.variant.name, f"seed {self.seed}"]
-        return " ".join(words)
+        if self.recipe is None:
+            return self.model_label
+        return f"{self.model_label} {self.variant.name} seed {self.seed}"
+
+    @property
+    def model_label(self) -> str:
+        """Data set, model and recipe."""
+        return " ".join(filter(None, (self.dataset.name, self.model, self.recipe)))
 
     @property
     def is_finished(self) -> bool:

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Any
 
 from model.comparison.captions import INTERVALS, PROTOCOL, RECONSTRUCTION, say_tiny_catalog
+from model.comparison.cell import Cell
 from model.comparison.document import Report, Section, Table, Value
 from model.comparison.main_section import MainSection
 from model.comparison.plan import Line, Plan
@@ -194,8 +195,7 @@ class Summary:
             caption = "What the data do not allow."
             yield Section("Left out", parts=[Table("Left out", caption, ["cell", "why"], left_out)])
         if absent := missing(self._plan, self._failed):
-            labels = "; ".join(cell.label for cell in absent)
-            yield Section("Not run yet", [f"{len(absent)} cells: {labels}"])
+            yield Section("Not run yet", [f"{len(absent)} cells: {_say_absent(absent)}"])
 
 
 def _say_ahead_of_best(results: Sequence[Result], against: Sequence[Against]) -> list[str]:
@@ -211,6 +211,22 @@ def _say_ahead_of_best(results: Sequence[Result], against: Sequence[Against]) ->
         and "recall@50" in each.values
         and each.values["recall@50"].mean > best.values["recall@50"].mean
     ]
+
+
+def _say_absent(cells: Sequence[Cell]) -> str:
+    """Name cells, those together that differ in seed or variant alone: studies have many."""
+    seeds: dict[tuple[str, str], list[str]] = {}
+    for cell in cells:
+        if cell.recipe is not None:
+            seeds.setdefault((cell.model_label, cell.variant.name), []).append(str(cell.seed))
+    variants: dict[tuple[str, str], list[str]] = {}
+    for (model, variant), of_variant in seeds.items():
+        variants.setdefault((model, ", ".join(of_variant)), []).append(variant)
+    trained = [
+        f"{model} (seed {of_variants}: {', '.join(of_model)})"
+        for (model, of_variants), of_model in variants.items()
+    ]
+    return "; ".join([*trained, *(cell.label for cell in cells if cell.recipe is None)])
 
 
 def _studies_k(line: Line) -> bool:

@@ -280,8 +280,14 @@ def test_what_failed_and_what_is_missing_is_said(plan: Plan) -> None:
     assert (cell, why) == (plan.cells[0], "the loss is nan")
     assert document["failed"] == {"dataset opal default main seed 0": "the loss is nan"}
     assert len(missing(plan, {})) == len(plan.cells) - 3
-    titles = [section.title for section in Summary(plan).report().sections]
+    sections = Summary(plan).report().sections
+    titles = [section.title for section in sections]
     assert titles == ["Overview", "dataset, recipe default", "Failed", "Not run yet"]
+    assert sections[-1].paragraphs == [
+        "8 cells: dataset opal default (seed 1: main); dataset octopus default (seed 0, 1: main); "
+        "dataset comirec-sa default (seed 0, 1: main); dataset sasrec default (seed 0, 1: main); "
+        "dataset pop"
+    ]
 
 
 @pytest.mark.parametrize(
