@@ -14,12 +14,10 @@ from scipy.sparse.linalg import eigsh
 
 from model.arrays import Floats, Rows
 from model.data.histories import ragged_ranges
-from model.data.user_items import Matrix, binary_matrix
+from model.data.user_items import MAX_USER_ITEMS, Matrix, binary_matrix
 
 MAX_PAIRS = 100_000_000
 """Pairs of items counted at most; of a log with more, some users are drawn. Up to 1.6 GB."""
-MAX_USER_ITEMS = 1000
-"""Items of one user that are paired at most, the latest: pairs grow with their square."""
 CLUSTERED_ITEMS = 20_000
 
 

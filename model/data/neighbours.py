@@ -12,14 +12,13 @@ from numpy.typing import NDArray
 
 from model.arrays import Floats, Rows
 from model.data.histories import ragged_ranges
-from model.data.user_items import binary_matrix, common_users
+from model.data.user_items import MAX_USER_ITEMS, binary_matrix, common_users
 
 N_NEIGHBOURS = 10
 SHRINKAGE = 10.0
 """In users: an item that few have had together with another is a neighbour after those that more
 have (``model.baselines.itemknn``). What the neighbours weigh together does not depend on it."""
 
-MAX_USER_ITEMS = 1000
 MAX_PAIRS = 10_000_000_000
 """Pairs of a user's items counted at most, some minutes' work: where there are more, of each user
 fewer items count, the latest."""

@@ -8,6 +8,9 @@ from scipy import sparse
 
 from model.arrays import Rows
 
+MAX_USER_ITEMS = 1000
+"""Items of one user that are paired at most, the latest: pairs grow with their square."""
+
 # Pairs (item, item of the same user) that are counted at once: some 250 MiB.
 _MAX_BLOCK = 2**22
 

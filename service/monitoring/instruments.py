@@ -27,7 +27,8 @@ class Instruments:
         interests_in_use: Interests that hold at least one interaction, per computed answer.
         pending: Computations that wait or run.
         shed: Computations refused: overload, or deadline passed.
-        cache_lookups: Look-ups that hit or missed, with the ``Tier`` that had the answer.
+        cache_lookups: Look-ups that hit or missed, with the
+            ``service.monitoring.metrics.Tier`` that had the answer.
         cache_lock_waits: Waits for an answer that another worker computed, by outcome: answered,
             taken_over (it gave up or died), timed_out, or failed (Redis did meanwhile).
         cache_errors: Calls to Redis that failed, by call.

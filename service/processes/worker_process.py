@@ -1,4 +1,4 @@
-"""One worker as its parent sees it: how it starts, and how it ends."""
+"""A worker process: how its parent starts it, what it does first, and how it ends."""
 
 import os
 import signal
