@@ -25,6 +25,8 @@ from model.model_names import (
 
 Recipe = Literal["default", "paper"]
 
+_K = 8
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
@@ -44,8 +46,8 @@ class TrainingConfig:
     )
     k: int | None = option(
         None,
-        "interests per user, which for OPAL is the number of hyper-categories; not given: 4 up to "
-        "50,000 training interactions, 8 above; of a model with a single vector always 1",
+        "interests per user, which for OPAL is the number of hyper-categories; not given: 8; of a "
+        "model with a single vector always 1",
         int,
         least=1,
     )
@@ -229,18 +231,18 @@ class TrainingConfig:
                 "orthogonal"
             )
 
-    def fitted_to(self, n_interactions: int, n_users: int) -> "TrainingConfig":
+    def fitted_to(self, n_users: int) -> "TrainingConfig":
         """Return it with what follows from the data and the model, where it is not given.
 
-        k holds for the rivals as well, so that all have the same; of those with a single vector it
-        is 1. Attention is a part of a general interest, which OPAL and CMI have.
+        k of a model with a single vector is 1, of the others 8, the paper's own number, or d where
+        that is less (OPAL's hyper-categories could not be orthogonal). Attention is a part of a
+        general interest, which OPAL and CMI have.
 
         Args:
-            n_interactions: Interactions of the training part.
             n_users: Users of the data.
         """
-        values = values_by_size(n_interactions, n_users)
-        values["k"] = 1 if self.model in SINGLE_VECTOR_RIVALS else min(values["k"], self.dim)
+        values = values_by_size(n_users)
+        values["k"] = 1 if self.model in SINGLE_VECTOR_RIVALS else min(_K, self.dim)
         values |= {name: given for name in values if (given := getattr(self, name)) is not None}
         if "attention" in self.idle_options():
             values["attention"] = None
@@ -252,7 +254,7 @@ class TrainingConfig:
         Args:
             summary: What ``dataset.json`` holds.
         """
-        return self.fitted_to(int(summary.get("train", 0)), int(summary.get("users", 0)))
+        return self.fitted_to(int(summary.get("users", 0)))
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON types, without what says nothing of the model."""

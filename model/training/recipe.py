@@ -41,7 +41,7 @@ def new_encoder(dataset: Dataset, config: TrainingConfig, end: Rows) -> Trainabl
     """
     torch.manual_seed(config.seed)
     begin = dataset.offsets[:-1]
-    config = _fitted(dataset, config, end)
+    config = config.fitted_to(dataset.n_users)
     k = config.k
     assert k is not None  # that is what fitting is for
     encoder = encoder_class(config.model).from_config(
@@ -81,7 +81,7 @@ def new_sampler(
         raise InputError(
             f"--batch-size is {config.batch_size}; expected a multiple of the {processes} processes"
         )
-    cut_draws = _fitted(dataset, config, end).cut_draws
+    cut_draws = config.fitted_to(dataset.n_users).cut_draws
     assert cut_draws is not None  # that is what fitting is for
     return BatchSampler(
         items=dataset.items,
@@ -130,11 +130,6 @@ def steps_between_validations(config: TrainingConfig, n_users: int) -> int:
     if config.eval_every is not None:
         return config.eval_every
     return min(max(n_users // config.batch_size, _FEWEST_STEPS), _MOST_STEPS)
-
-
-def _fitted(dataset: Dataset, config: TrainingConfig, end: Rows) -> TrainingConfig:
-    begin = dataset.offsets[:-1]
-    return config.fitted_to(int((end - begin).sum()), len(begin))
 
 
 def _horizon(config: TrainingConfig) -> float | None:

@@ -20,7 +20,7 @@ MODELS = ("opal", "comirec-sa", "gru4rec", "pop", "itemknn")
 SEEDS = {"with & categories": 2, "plain": 1}
 OPTIONS = [
     *("--models", ",".join(MODELS), "--seeds", "2,plain=1", "--jobs", "2", "--device", "cpu"),
-    *("--k", "4", "--option", "dim=16", "--option", "max-len=20", "--option", "batch-size=64"),
+    *("--k", "8", "--option", "dim=16", "--option", "max-len=20", "--option", "batch-size=64"),
     *("--option", "learning-rate=0.003", "--option", "averaging=0.9"),
     *("--option", "eval-every=20", "--option", "patience=9", "--option", "max-steps=200"),
 ]
@@ -117,8 +117,8 @@ def check_figures(document: dict[str, Any]) -> None:
         assert values["opal"]["cpu"]["mean"] > 0
         assert values["pop"]["recall@50"]["std"] is None
         assert ("ild_category@50" in values["opal"]) == (dataset != "plain")
-        # k = 4 is what data so small have anyway.
-        assert by_line[dataset, "opal", "k-4"]["values"] == values["opal"]
+        # k = 8 is what they have anyway.
+        assert by_line[dataset, "opal", "k-8"]["values"] == values["opal"]
     verdicts = {
         (each["dataset"], each["rival"], each["metric"]): each["verdict"]
         for each in document["opal_against"]
@@ -194,7 +194,7 @@ def test_a_damaged_cell_is_named_and_run_again(datasets: list[Path], tmp_path: P
 
 def test_other_options_in_the_same_folder_are_refused(datasets: list[Path], tmp_path: Path) -> None:
     out = tmp_path / "out"
-    first = compare(datasets[1:], out, "--models", "opal", "--seeds", "1", "--k", "4")
+    first = compare(datasets[1:], out, "--models", "opal", "--seeds", "1", "--k", "8")
     first.communicate(timeout=120)
     assert first.returncode == 0
 
@@ -213,7 +213,7 @@ def test_a_cell_that_fails_is_named_and_the_rest_is_reported(
     run.mkdir(parents=True)
     (run / "notes.txt").write_text("somebody else's")
 
-    process = compare(datasets[1:], out, "--models", "opal,pop", "--k", "4")
+    process = compare(datasets[1:], out, "--models", "opal,pop", "--k", "8")
     stdout, stderr = process.communicate(timeout=120)
 
     assert process.returncode == 1

@@ -47,7 +47,7 @@ def test_a_rivals_run_holds_the_encoder_that_was_measured(
     encoder = load_encoder(run.encoder_path)
     k = 1 if model in SINGLE_VECTOR_RIVALS else 3
     assert (manifest["model"], manifest["stage"], [*manifest["stages"]]) == (model, MAIN, [MAIN])
-    fitted = config.fitted_to(dataset.summary["train"], dataset.n_users)
+    fitted = config.fitted_to(dataset.n_users)
     assert manifest["hyper_parameters"] == fitted.to_dict()
     assert fitted.k == k
     assert (encoder.n_interests, encoder.dim, encoder.max_len) == (k, 8, 6)

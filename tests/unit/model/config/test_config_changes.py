@@ -35,7 +35,7 @@ def test_what_an_earlier_version_does_not_say_is_that_of_opal() -> None:
 
 
 def test_what_was_trained_before_had_even_cuts_and_no_neighbours() -> None:
-    config = TrainingConfig().fitted_to(10**5, MANY_USERS)
+    config = TrainingConfig().fitted_to(MANY_USERS)
     before = config.to_dict()
     del before["cut_draws"], before["neighbours"]
 
@@ -47,7 +47,7 @@ def test_what_was_trained_before_had_even_cuts_and_no_neighbours() -> None:
     ("n_users", "words"), [(MANY_USERS - 1, ""), (MANY_USERS, "--attention is on, was off")]
 )
 def test_cmi_of_an_earlier_version_did_not_attend(n_users: int, words: str) -> None:
-    config = TrainingConfig(model="cmi").fitted_to(10**5, n_users)
+    config = TrainingConfig(model="cmi").fitted_to(n_users)
     before = config.to_dict()
     del before["attention"]
 

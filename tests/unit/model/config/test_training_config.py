@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from model.config.data_size import MANY_USERS, SPARSE_INTERACTIONS
+from model.config.data_size import MANY_USERS
 from model.config.foreign_options import OPAL_ONLY
 from model.config.loss_weights import LossWeights
 from model.config.paper_recipes import OWN_DEFAULTS, PAPER_RECIPES
@@ -156,11 +156,8 @@ def test_a_paper_recipe_holds_what_a_config_of_its_model_says(model: str) -> Non
 @pytest.mark.parametrize(
     ("model", "k"), [("opal", 8), ("comirec-sa", 8), ("gru4rec", 1), ("sasrec", 1)]
 )
-def test_a_model_with_a_single_vector_has_one_interest_whatever_the_data(
-    model: str, k: int
-) -> None:
-    assert TrainingConfig(model=model).fitted_to(10**6, 10).k == k
-    assert TrainingConfig(model=model).fitted_to(10, 10).k == min(k, 4)
+def test_a_model_with_a_single_vector_has_one_interest(model: str, k: int) -> None:
+    assert TrainingConfig(model=model).fitted_to(10).k == k
 
 
 @pytest.mark.parametrize(
@@ -208,20 +205,20 @@ def test_a_switch_is_on_or_off(text: str) -> None:
         TRAINING_OPTIONS["learn_recency"].parse(text)
 
 
-def test_k_follows_from_the_size_of_the_data_where_it_is_not_given() -> None:
+def test_k_is_8_where_it_is_not_given_but_no_more_than_d() -> None:
     config = TrainingConfig()
 
     assert config.k is None
-    assert config.fitted_to(SPARSE_INTERACTIONS, 10).k == 4
-    assert config.fitted_to(SPARSE_INTERACTIONS + 1, 10).k == 8
-    assert TrainingConfig(k=3).fitted_to(10, 10).k == 3
-    assert TrainingConfig(dim=2).fitted_to(10**6, 10).k == 2
-    assert TrainingConfig.for_recipe("paper").fitted_to(10, 10).k == 8
+    assert config.fitted_to(10).k == 8
+    assert config.fitted_to(10**6).k == 8
+    assert TrainingConfig(k=3).fitted_to(10).k == 3
+    assert TrainingConfig(dim=2).fitted_to(10).k == 2
+    assert TrainingConfig.for_recipe("paper").fitted_to(10).k == 8
 
 
 def test_attention_follows_from_the_number_of_users_where_it_is_not_given() -> None:
     def attention(n_users: int, **options: Any) -> bool | None:
-        return TrainingConfig(**options).fitted_to(10**6, n_users).attention
+        return TrainingConfig(**options).fitted_to(n_users).attention
 
     assert attention(MANY_USERS) is True
     assert attention(MANY_USERS - 1) is False
@@ -233,20 +230,20 @@ def test_attention_follows_from_the_number_of_users_where_it_is_not_given() -> N
     assert attention(MANY_USERS, model="mind") is None
 
     paper = TrainingConfig.for_recipe("paper", model="cmi")
-    assert paper.fitted_to(10**6, MANY_USERS).attention is False
+    assert paper.fitted_to(MANY_USERS).attention is False
 
 
 @pytest.mark.parametrize("model", TRAINABLE_MODELS)
 def test_later_cuts_and_neighbours_are_of_all_models_where_users_are_many(model: str) -> None:
     def fitted(n_users: int, **given: Any) -> tuple[int | None, float | None]:
-        config = TrainingConfig(**given, model=model).fitted_to(10**6, n_users)
+        config = TrainingConfig(**given, model=model).fitted_to(n_users)
         return config.cut_draws, config.neighbours
 
     assert fitted(MANY_USERS) == (2, 1.0)
     assert fitted(MANY_USERS - 1) == (1, 0.0)
     assert fitted(MANY_USERS, cut_draws=1, neighbours=0.0) == (1, 0.0)
     assert fitted(10, cut_draws=3, neighbours=0.5) == (3, 0.5)
-    paper = TrainingConfig.for_recipe("paper", model=model).fitted_to(10**6, MANY_USERS)
+    paper = TrainingConfig.for_recipe("paper", model=model).fitted_to(MANY_USERS)
     assert (paper.cut_draws, paper.neighbours) == (1, 0.0)
 
 

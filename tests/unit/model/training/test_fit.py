@@ -56,7 +56,7 @@ def test_a_run_is_complete(run_path: Path, dataset: Dataset) -> None:
     for mine, theirs in zip(run.histories, dataset.valid.histories, strict=True):
         assert np.array_equal(mine, theirs)
     assert manifest["model"] == "opal"
-    fitted = CONFIG.fitted_to(dataset.summary["train"], dataset.n_users)
+    fitted = CONFIG.fitted_to(dataset.n_users)
     assert manifest["hyper_parameters"] == fitted.to_dict()
     assert manifest["dataset"] == {
         "name": "dataset",

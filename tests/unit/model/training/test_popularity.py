@@ -42,7 +42,7 @@ def test_without_an_exponent_popularity_does_not_count() -> None:
 def exported(model: str, path: Path, popularity: float, n_users: int = 100) -> None:
     """Write an encoder as it is before training."""
     torch.manual_seed(2)
-    config = TrainingConfig(model=model, dim=8).fitted_to(1000, n_users)
+    config = TrainingConfig(model=model, dim=8).fitted_to(n_users)
     encoder = encoder_class(model).from_config(
         config, n_items=N_ITEMS, n_interests=config.k or 1, max_len=9, sparse_gradients=False
     )
