@@ -46,8 +46,8 @@ class TrainingConfig:
     )
     k: int | None = option(
         None,
-        "interests per user, which for OPAL is the number of hyper-categories; not given: 8; of a "
-        "model with a single vector always 1",
+        "interests per user, which for OPAL is the number of hyper-categories; not given: 8, or "
+        "d where that is less; of a model with a single vector always 1",
         int,
         least=1,
     )
@@ -234,9 +234,9 @@ class TrainingConfig:
     def fitted_to(self, n_users: int) -> "TrainingConfig":
         """Return it with what follows from the data and the model, where it is not given.
 
-        k of a model with a single vector is 1, of the others 8, the paper's own number, or d where
-        that is less (OPAL's hyper-categories could not be orthogonal). Attention is a part of a
-        general interest, which OPAL and CMI have.
+        k of a model with a single vector is 1, of all others 8, the paper's own number, or d where
+        that is less: more hyper-categories of OPAL than d could not be orthogonal. Attention is a
+        part of a general interest, which OPAL and CMI have.
 
         Args:
             n_users: Users of the data.

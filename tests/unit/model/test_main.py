@@ -98,7 +98,7 @@ def test_the_weight_of_ease_is_an_option(
 @pytest.mark.parametrize(
     ("options", "names", "model"),
     [
-        ("--model ease --k 4", "--k", "ease"),  # the default's value, but it was asked for
+        ("--model ease --k 8", "--k", "ease"),  # the default's value, but it was asked for
         ("--model pop --ease-l2 3 --seed 1", "--ease-l2, --seed", "pop"),
         ("--model itemknn --yardsticks none", "--yardsticks", "itemknn"),
         ("--model pop --fit-on all --device cpu", "--device, --fit-on", "pop"),
