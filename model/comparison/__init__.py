@@ -6,7 +6,7 @@
     work         what such a process does: train, measure
     measuring    what a finished run is measured by (diversity, interests, reference)
     results      finished cells, put together over seeds; bootstrap
-    revisions    which programs made them
+    provenance   which programs made them, on which processors
     summary      all that is reported, in one structure (main_section, studies, tables, captions)
     page, markdown, figures, item_map   how it looks
 

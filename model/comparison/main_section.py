@@ -33,8 +33,8 @@ from model.comparison.item_map import (
     place_items,
     reason_against_map,
 )
+from model.comparison.provenance import say_origins
 from model.comparison.results import RECONSTRUCTED, Against, Result, display_name, kind_of
-from model.comparison.revisions import say_revisions
 from model.comparison.tables import ACCURACY, COST, LISTS, table_against, table_of_results
 from model.errors import InputError
 from model.inference.loading import load_encoder
@@ -68,7 +68,7 @@ class MainSection:
             return Section(self.title, [self._facts, "Nothing is finished yet."])
         item_map = self._map()
         parts = list(self._parts())
-        paragraphs = [self._facts, *say_revisions(self.results)]
+        paragraphs = [self._facts, *say_origins(self.results)]
         if isinstance(item_map, Figure):
             parts.append(item_map)
         elif item_map:

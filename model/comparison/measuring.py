@@ -99,6 +99,7 @@ def measure_cell(cell: Cell, dataset: Dataset, reference: Reference) -> None:
         "valid": run.manifest["metrics"]["valid"],
         "seconds": read_seconds(cell.folder),
         "revisions": {"trained": run.manifest.get("git_revision"), "measured": git_revision()},
+        "device": run.manifest.get("trained_on", {}).get("device"),
     }
     if cell.config is None:
         baseline = remake_baseline(run, dataset)

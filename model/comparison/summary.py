@@ -10,6 +10,7 @@ from model.comparison.cell import Cell
 from model.comparison.document import Report, Section, Table, Value
 from model.comparison.main_section import MainSection
 from model.comparison.plan import Line, Plan
+from model.comparison.provenance import revisions_of, say_mixtures, say_origins
 from model.comparison.results import (
     RECONSTRUCTED,
     Against,
@@ -23,7 +24,6 @@ from model.comparison.results import (
     read_results,
     say_incomplete,
 )
-from model.comparison.revisions import revisions_of, say_all_revisions, say_revisions
 from model.comparison.studies import study_of_ablations, study_of_k
 from model.comparison.tables import OVERVIEW_HEADER, overview_row
 from model.comparison.variants import MAIN
@@ -63,7 +63,7 @@ class Summary:
             "data, are stopped by the same validation, and are measured by the encoder that would "
             "be served. Recipe default: every model gets what OPAL's default recipe does otherwise "
             "than its paper; recipe paper: every model as its own paper says.",
-            *say_all_revisions(read_results(self._plan.lines)),
+            *say_mixtures(read_results(self._plan.lines)),
         ]
         return Report("Retrieval models compared", paragraphs, sections)
 
@@ -80,6 +80,10 @@ class Summary:
                     "seeds": len(result.cells),
                     "revisions": {
                         f"seed-{cell.seed}": revisions_of(measures)
+                        for cell, measures in zip(result.cells, result.measures, strict=True)
+                    },
+                    "devices": {
+                        f"seed-{cell.seed}": measures.get("device")
                         for cell, measures in zip(result.cells, result.measures, strict=True)
                     },
                     "values": {name: each._asdict() for name, each in result.values.items()},
@@ -178,7 +182,7 @@ class Summary:
         parts += study_of_ablations(title, main, others)
         if parts:
             shown = [*([main] if main else []), *read_results(lines)]
-            paragraphs = [*say_tiny_catalog(n_items), *say_revisions(shown)]
+            paragraphs = [*say_tiny_catalog(n_items), *say_origins(shown)]
             yield Section(f"{title}: studies", paragraphs, parts)
 
     def _what_is_not_there(self) -> Iterator[Section]:

@@ -28,6 +28,12 @@ def choose_device(name: str) -> torch.device:
     return torch.device("cuda", number)
 
 
+def describe_device(device: torch.device) -> dict[str, str]:
+    """Return what the figures of a training depend on besides its program: processor and torch."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "a CPU"
+    return {"device": name, "torch": str(torch.__version__)}
+
+
 def mixed_precision(device: torch.device) -> AbstractContextManager[object]:
     """Let matrix products run in bfloat16 on a GPU; on a CPU all stays in float32."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")

@@ -30,6 +30,7 @@ from model.run import (
     require_free,
     write_run,
 )
+from model.runtime.device import describe_device
 from model.runtime.runtime import Runtime
 from model.training import training_log
 from model.training.export import export_encoder, read_choices
@@ -152,6 +153,7 @@ def _train(training: Training, dataset: Dataset, runtime: Runtime, *, resume: bo
     training.load_best(best)
     manifest = {
         "fit_on": "train",
+        "trained_on": describe_device(runtime.device),
         "metrics": stages[best]["metrics"],
         "stages": stages,
         "curve": training.curve,

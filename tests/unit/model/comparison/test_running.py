@@ -52,10 +52,10 @@ def test_what_is_finished_is_not_run_again(dataset_path: Path, tmp_path: Path) -
 
     assert {path: path.stat().st_mtime_ns for path in files} == before
     opal, pop = (cell.measures() for cell in cells)
-    assert opal["k"] == 4
+    assert opal["k"] == 8
     assert set(opal["stages"]) == {"soft", "hard"}
     assert opal["stages"][opal["stage"]]["test"] == opal["test"]
-    assert opal["parameters"] >= 8 * (cells[0].summary["items"] + 4)  # and the hard stage's
+    assert opal["parameters"] >= 8 * (cells[0].summary["items"] + 8)  # and the hard stage's
     assert opal["seconds"]["cpu"] > 0
     assert pop["hyper_parameters"] == {}
     assert opal["revisions"] == pop["revisions"]

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from model.errors import InputError
-from model.runtime.device import choose_device, mixed_precision
+from model.runtime.device import choose_device, describe_device, mixed_precision
 
 
 @pytest.fixture
@@ -33,6 +33,16 @@ def test_each_process_takes_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch, ra
 
     assert choose_device("auto") == choose_device("cuda") == torch.device("cuda", rank)
     assert choose_device("cpu") == torch.device("cpu")
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_a_gpu_is_described_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"GPU {device.index}")
+
+    described = describe_device(torch.device("cuda", 1))
+
+    assert described == {"device": "GPU 1", "torch": torch.__version__}
+    assert describe_device(torch.device("cpu"))["device"] == "a CPU"
 
 
 @pytest.mark.usefixtures("two_gpus")

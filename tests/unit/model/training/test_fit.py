@@ -58,6 +58,7 @@ def test_a_run_is_complete(run_path: Path, dataset: Dataset) -> None:
     assert manifest["model"] == "opal"
     fitted = CONFIG.fitted_to(dataset.n_users)
     assert manifest["hyper_parameters"] == fitted.to_dict()
+    assert manifest["trained_on"] == {"device": "a CPU", "torch": torch.__version__}
     assert manifest["dataset"] == {
         "name": "dataset",
         "path": str(dataset.path.resolve()),
