@@ -50,10 +50,14 @@ def say_origins(results: Sequence[Result]) -> list[str]:
     Args:
         results: All that some tables show.
     """
-    found = [(origin, _by_name(origin, results)) for origin in _ORIGINS]
+    trained, measured = (_by_name(origin, results) for origin in _PROGRAMS)
+    if trained == measured:
+        programs = [(_PROGRAMS[0]._replace(verb="trained and measured"), trained)]
+    else:
+        programs = list(zip(_PROGRAMS, (trained, measured), strict=True))
     return [
         _sentence(origin, by_name)
-        for origin, by_name in found
+        for origin, by_name in [*programs, (_DEVICE, _by_name(_DEVICE, results))]
         if by_name and [*by_name] != [_UNKNOWN_PROCESSOR]
     ]
 
@@ -97,7 +101,6 @@ _PROGRAMS = tuple(
     _Origin(partial(_revision, kind), kind, "by", "revision of this program") for kind in KINDS
 )
 _DEVICE = _Origin(_device, "trained", "on", "processor")
-_ORIGINS = (*_PROGRAMS, _DEVICE)
 
 
 def _by_name(origin: _Origin, results: Sequence[Result]) -> dict[str, dict[str, list[int]]]:

@@ -390,6 +390,15 @@ def test_cells_of_several_processors_are_told_apart(plan: Plan) -> None:
     assert "they ran on a CPU, an H100, an unknown processor." in report.paragraphs[-1]
 
 
+def test_what_trained_and_measured_all_alike_is_said_once(plan: Plan) -> None:
+    for cell in plan.cells:
+        finish(cell, 0.3, **revised("a" * 40, "a" * 40))
+
+    paragraphs = Summary(plan).report().sections[1].paragraphs
+
+    assert paragraphs[1:3] == ["All trained and measured by aaaaaaa.", "All trained on a CPU."]
+
+
 def test_of_processors_that_nobody_noted_nothing_is_said(plan: Plan) -> None:
     finish_all(plan, opal=0.3, mind=0.29)
 
