@@ -4,9 +4,8 @@ Uncommitted changes leave no trace in a revision, and a training that went on un
 on another processor, is of the one that finished it.
 """
 
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 from model.comparison.cell import Cell
 from model.comparison.results import Result
@@ -15,21 +14,8 @@ KINDS = ("trained", "measured")
 _SHORT = 7
 _UNKNOWN_PROCESSOR = "an unknown processor"
 
-
-class _Origin(NamedTuple):
-    """Something that differs by where a cell comes from.
-
-    Attributes:
-        name_of: What it is of a cell with its measures; None: it has none.
-        verb: What was done there, for a sentence.
-        at: The word before its name.
-        one: What all cells should be of.
-    """
-
-    name_of: Callable[[Cell, dict[str, Any]], str | None]
-    verb: str
-    at: str
-    one: str
+_Seeds = dict[str, dict[str, list[int]]]
+"""Seeds by where they come from and label of the model."""
 
 
 def revisions_of(measures: dict[str, Any]) -> dict[str, str | None]:
@@ -50,16 +36,18 @@ def say_origins(results: Sequence[Result]) -> list[str]:
     Args:
         results: All that some tables show.
     """
-    trained, measured = (_by_name(origin, results) for origin in _PROGRAMS)
-    if trained == measured:
-        programs = [(_PROGRAMS[0]._replace(verb="trained and measured"), trained)]
-    else:
-        programs = list(zip(_PROGRAMS, (trained, measured), strict=True))
-    return [
-        _sentence(origin, by_name)
-        for origin, by_name in [*programs, (_DEVICE, _by_name(_DEVICE, results))]
-        if by_name and [*by_name] != [_UNKNOWN_PROCESSOR]
+    programs = {kind: _by_revision(kind, results) for kind in KINDS}
+    if programs["trained"] == programs["measured"]:
+        programs = {"trained and measured": programs["trained"]}
+    said = [
+        _sentence(verb, "by", "revision of this program", seeds)
+        for verb, seeds in programs.items()
+        if seeds
     ]
+    devices = _by_device(results)
+    if devices.keys() - {_UNKNOWN_PROCESSOR}:
+        said.append(_sentence("trained", "on", "processor", devices))
+    return said
 
 
 def say_mixtures(results: Sequence[Result]) -> list[str]:
@@ -68,8 +56,8 @@ def say_mixtures(results: Sequence[Result]) -> list[str]:
     Args:
         results: All results.
     """
-    revisions = {name for origin in _PROGRAMS for name in _by_name(origin, results)}
-    devices = [*_by_name(_DEVICE, results)]
+    revisions = {name for kind in KINDS for name in _by_revision(kind, results)}
+    devices = _by_device(results)
     said = []
     if len(revisions) > 1:
         said.append(
@@ -86,43 +74,47 @@ def say_mixtures(results: Sequence[Result]) -> list[str]:
     return said
 
 
-def _revision(kind: str, _: Cell, measures: dict[str, Any]) -> str | None:
-    revision = revisions_of(measures)[kind]
-    return "an unknown revision" if revision is None else revision[:_SHORT]
-
-
-def _device(cell: Cell, measures: dict[str, Any]) -> str | None:
-    if cell.config is None:
-        return None  # a yardstick is fitted, by one program on any machine
-    return measures.get("device") or _UNKNOWN_PROCESSOR
-
-
-_PROGRAMS = tuple(
-    _Origin(partial(_revision, kind), kind, "by", "revision of this program") for kind in KINDS
-)
-_DEVICE = _Origin(_device, "trained", "on", "processor")
-
-
-def _by_name(origin: _Origin, results: Sequence[Result]) -> dict[str, dict[str, list[int]]]:
-    """Return seeds by name of the origin and label of the model."""
-    found: dict[str, dict[str, list[int]]] = {}
+def _by_revision(kind: str, results: Sequence[Result]) -> _Seeds:
+    found: _Seeds = {}
     for result in results:
         for cell, measures in zip(result.cells, result.measures, strict=True):
-            name = origin.name_of(cell, measures)
-            if name is not None:
-                found.setdefault(name, {}).setdefault(result.label, []).append(cell.seed)
+            revision = revisions_of(measures)[kind]
+            name = "an unknown revision" if revision is None else revision[:_SHORT]
+            _add(found, name, result, cell)
     return found
 
 
-def _sentence(origin: _Origin, by_name: dict[str, dict[str, list[int]]]) -> str:
-    if len(by_name) == 1:
-        return f"All {origin.verb} {origin.at} {', '.join(by_name)}."
-    labels = [label for models in by_name.values() for label in models]
+def _by_device(results: Sequence[Result]) -> _Seeds:
+    """Yardsticks are left out: they are fitted on the CPU, wherever models train."""
+    found: _Seeds = {}
+    for result in results:
+        for cell, measures in zip(result.cells, result.measures, strict=True):
+            if cell.config is not None:
+                _add(found, measures.get("device") or _UNKNOWN_PROCESSOR, result, cell)
+    return found
+
+
+def _add(found: _Seeds, name: str, result: Result, cell: Cell) -> None:
+    found.setdefault(name, {}).setdefault(result.label, []).append(cell.seed)
+
+
+def _sentence(verb: str, at: str, one: str, found: _Seeds) -> str:
+    """Say of what all are, or which are of which.
+
+    Args:
+        verb: What was done there.
+        at: The word before a name.
+        one: What all should be of.
+        found: What they are of.
+    """
+    if len(found) == 1:
+        return f"All {verb} {at} {', '.join(found)}."
+    labels = [label for models in found.values() for label in models]
     parts = []
-    for name, models in by_name.items():
+    for name, models in found.items():
         words = [
             f"{label} (seed {', '.join(map(str, seeds))})" if labels.count(label) > 1 else label
             for label, seeds in models.items()
         ]
-        parts.append(f"{origin.at.capitalize()} {name}: {'; '.join(words)}.")
-    return " ".join([f"Not all {origin.verb} {origin.at} one {origin.one}.", *parts])
+        parts.append(f"{at.capitalize()} {name}: {'; '.join(words)}.")
+    return " ".join([f"Not all {verb} {at} one {one}.", *parts])

@@ -78,14 +78,8 @@ class Summary:
                     "reconstructed": result.model in RECONSTRUCTED,
                     "variant": result.line.variant.name,
                     "seeds": len(result.cells),
-                    "revisions": {
-                        f"seed-{cell.seed}": revisions_of(measures)
-                        for cell, measures in zip(result.cells, result.measures, strict=True)
-                    },
-                    "devices": {
-                        f"seed-{cell.seed}": measures.get("device")
-                        for cell, measures in zip(result.cells, result.measures, strict=True)
-                    },
+                    "revisions": _by_seed(result, [revisions_of(m) for m in result.measures]),
+                    "devices": _by_seed(result, [m.get("device") for m in result.measures]),
                     "values": {name: each._asdict() for name, each in result.values.items()},
                 }
                 for result in read_results(self._plan.lines)
@@ -200,6 +194,10 @@ class Summary:
             yield Section("Left out", parts=[Table("Left out", caption, ["cell", "why"], left_out)])
         if absent := missing(self._plan, self._failed):
             yield Section("Not run yet", [f"{len(absent)} cells: {_say_absent(absent)}"])
+
+
+def _by_seed(result: Result, values: Sequence[Any]) -> dict[str, Any]:
+    return {f"seed-{seed}": value for seed, value in zip(result.seeds, values, strict=True)}
 
 
 def _say_ahead_of_best(results: Sequence[Result], against: Sequence[Against]) -> list[str]:
