@@ -1,19 +1,12 @@
 """Finished cells put together."""
 
-import json
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 
-from model.comparison.array_files import write_arrays
-from model.comparison.cell import FAILED_FILE, MEASURES_FILE, MEASURES_VERSION, USERS_FILE, Cell
+from model.comparison.cell import FAILED_FILE, MEASURES_FILE, USERS_FILE
 from model.comparison.document import Table, Value
-from model.comparison.markdown import write_markdown
-from model.comparison.page import write_page
-from model.comparison.plan import ALL_OTHERS, Plan, Request, make_plan
+from model.comparison.plan import Plan, make_plan
 from model.comparison.results import (
     Spread,
     best_rival,
@@ -24,54 +17,7 @@ from model.comparison.results import (
 )
 from model.comparison.summary import Summary
 from model.comparison.tables import ACCURACY, overview_row, table_of_results
-from model.model_names import TRAINABLE_MODELS
-
-N_USERS = 400
-
-
-def finish(cell: Cell, mean: float, **more: Any) -> None:
-    """Write what a finished cell holds; users differ alike in all models."""
-    random = np.random.default_rng(0)
-    base = random.random(N_USERS) * 0.5
-    noise = np.random.default_rng(cell.seed + 1).normal(0, 0.01, N_USERS)
-    users = (base - base.mean() + mean + noise - noise.mean()).astype(np.float32)
-    write_arrays(cell.folder / USERS_FILE, {"recall@50": users, "hitrate@50": 1 - users})
-    test = {"recall@50": mean, "hitrate@50": 1 - mean, "ild_cooccurrence@50": 0.5, "users": N_USERS}
-    measures = {
-        "format_version": MEASURES_VERSION,
-        "test": test,
-        "seconds": {"wall": 2.0, "cpu": 1.0},
-        **more,
-    }
-    (cell.folder / MEASURES_FILE).write_text(json.dumps(measures))
-
-
-@pytest.fixture
-def plan(dataset_path: Path, tmp_path: Path) -> Plan:
-    request = Request(
-        datasets=[dataset_path],
-        out=tmp_path,
-        models=("opal", "octopus", "mind", "comirec-sa", "sasrec", "pop"),
-        recipes=("default",),
-        seeds={ALL_OTHERS: 2},
-        ks=(),
-        k_models=TRAINABLE_MODELS,
-        ablations=False,
-        studied=None,
-        options={},
-    )
-    made = make_plan(request)
-    for cell in made.cells:
-        cell.begin()
-    return made
-
-
-def finish_all(plan: Plan, **means: float) -> None:
-    for cell in plan.cells:
-        mean = means.get(cell.model.replace("-", "_"))
-        if mean is not None:
-            # Of two seeds, mean ± std: the second lies 0.02 above the first.
-            finish(cell, mean + 0.02 * (cell.seed - 0.5) if cell.config else mean)
+from tests.finished_cells import finish, finish_all
 
 
 def test_means_and_deviations_are_over_seeds(plan: Plan) -> None:
@@ -330,81 +276,6 @@ def test_a_damaged_failure_is_no_failure(plan: Plan) -> None:
     assert plan.cells[0].damage().startswith(FAILED_FILE)
     assert failures(plan, {}) == []
     assert plan.cells[0] in missing(plan, {})
-
-
-def revised(trained: str | None, measured: str = "c" * 40, *, on: str = "a CPU") -> dict[str, Any]:
-    return {"revisions": {"trained": trained, "measured": measured}, "device": on}
-
-
-def test_it_is_said_which_program_made_the_cells(plan: Plan) -> None:
-    for cell in plan.cells:
-        finish(cell, 0.3, **revised("a" * 40))
-
-    report = Summary(plan).report()
-
-    assert report.sections[1].paragraphs[1:4] == [
-        "All trained by aaaaaaa.",
-        "All measured by ccccccc.",
-        "All trained on a CPU.",
-    ]
-    result = Summary(plan).document()["results"][0]
-    assert result["devices"] == {"seed-0": "a CPU", "seed-1": "a CPU"}
-    assert result["revisions"]["seed-1"] == {"trained": "a" * 40, "measured": "c" * 40}
-
-
-def test_cells_of_several_programs_are_told_apart(plan: Plan) -> None:
-    by_model: dict[str, str | None] = {"opal": "a" * 40, "mind": "b" * 40, "pop": None}
-    for cell in plan.cells:
-        if cell.model in by_model:
-            finish(cell, 0.3, **revised(by_model[cell.model]))
-    finish(plan.cells[1], 0.3, **revised("b" * 40))  # OPAL, seed 1
-
-    report = Summary(plan).report()
-
-    assert report.sections[1].paragraphs[1:3] == [
-        "Not all trained by one revision of this program. By aaaaaaa: opal (seed 0). "
-        "By bbbbbbb: opal (seed 1); mind. By an unknown revision: pop.",
-        "All measured by ccccccc.",
-    ]
-    assert "aaaaaaa, an unknown revision, bbbbbbb, ccccccc" in report.paragraphs[1]
-    for text in (write_page(report), write_markdown(report, "report.html")):
-        assert "By bbbbbbb: opal (seed 1); mind." in text
-
-
-def test_cells_of_several_processors_are_told_apart(plan: Plan) -> None:
-    for cell in plan.cells:
-        if cell.model in ("opal", "mind"):
-            on = "an H100" if cell.model == "mind" else "a CPU"
-            finish(cell, 0.3, **revised("a" * 40, on=on))
-    path = plan.cells[0].folder / MEASURES_FILE
-    measures = json.loads(path.read_text())
-    del measures["device"]  # as earlier programs have written it
-    path.write_text(json.dumps(measures))
-
-    report = Summary(plan).report()
-
-    assert report.sections[1].paragraphs[3] == (
-        "Not all trained on one processor. On an unknown processor: opal (seed 0). "
-        "On a CPU: opal (seed 1). On an H100: mind."
-    )
-    assert "they ran on a CPU, an H100, an unknown processor." in report.paragraphs[-1]
-
-
-def test_what_trained_and_measured_all_alike_is_said_once(plan: Plan) -> None:
-    for cell in plan.cells:
-        finish(cell, 0.3, **revised("a" * 40, "a" * 40))
-
-    paragraphs = Summary(plan).report().sections[1].paragraphs
-
-    assert paragraphs[1:3] == ["All trained and measured by aaaaaaa.", "All trained on a CPU."]
-
-
-def test_of_processors_that_nobody_noted_nothing_is_said(plan: Plan) -> None:
-    finish_all(plan, opal=0.3, mind=0.29)
-
-    report = Summary(plan).report()
-
-    assert "unknown processor" not in " ".join([*report.paragraphs, *report.sections[1].paragraphs])
 
 
 def test_without_opals_run_there_is_no_map(plan: Plan) -> None:

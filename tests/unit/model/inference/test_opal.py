@@ -1,28 +1,21 @@
-"""The encoder without torch: the same interests, and clear words on damage."""
+"""The encoder without torch: the same interests as by the equations, and as in torch."""
 
-import json
-import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from model.encoder import Stage
-from model.errors import InputError
 from model.inference.opal import OpalInferenceEncoder
 from model.opal import OpalEncoder
 from model.run import write_encoder
 from model.training.export import export_encoder
 from model.training.serving_choices import ServingChoices
-from tests.bundles import clustered_vectors, load_opal, write_random_encoder
-
-N_ITEMS = 50
-MAX_LEN = 30
-STAGES: list[Stage] = ["soft", "hard"]
+from tests.bundles import load_opal
+from tests.opal import MAX_LEN, N_ITEMS, PAPER_HARD, random_encoder
+from tests.opal_equations import interests_of_the_equations
 
 # Terms of the encoder that the paper does not have, one at a time and all together.
 TERMS: dict[str, dict[str, float]] = {
@@ -47,19 +40,10 @@ TERMS: dict[str, dict[str, float]] = {
     "all": {"recency": 0.5, "sharing": 0.1, "evolution": 0.3, "general": 2.0, "attention": 40},
 }
 
-PAPER_HARD: dict[str, Any] = {"stage": "hard", "temperature": 0.1, "max_len": MAX_LEN}
-
 AS_TRAINED = ServingChoices(MAX_LEN, popularity=0.0)
 EQUALLY_POPULAR = np.ones(N_ITEMS, dtype=np.int64)
 
-Tensors = dict[str, NDArray[np.float32]]
 Pair = tuple[OpalEncoder, OpalInferenceEncoder]
-
-
-@pytest.fixture(params=STAGES)
-def stage(request: pytest.FixtureRequest) -> Stage:
-    stage: Stage = request.param
-    return stage
 
 
 @pytest.fixture
@@ -84,115 +68,6 @@ def in_torch(encoder: OpalEncoder, history: np.ndarray, stage: Stage) -> np.ndar
     return result
 
 
-def random_encoder(
-    folder: Path, stage: Stage, terms: dict[str, float], *, k: int = 4, dim: int = 8
-) -> OpalInferenceEncoder:
-    """Write an encoder with random weights and load it."""
-    random = np.random.default_rng(0)
-    vectors, hyper_categories, _ = clustered_vectors(N_ITEMS, dim, k, random)
-    write_random_encoder(
-        folder, vectors, hyper_categories, stage=stage, max_len=MAX_LEN, rng=random, **terms
-    )
-    return load_opal(folder / "encoder.safetensors")
-
-
-def slow_interests(
-    tensors: Tensors, history: np.ndarray, stage: Stage, terms: dict[str, float]
-) -> NDArray[np.float64]:
-    """The equations one interaction at a time, in double precision.
-
-    s_j = norm(Σ_t (ε + (1 − ε) a_tj) (1 + age_t)^(−ρ) e_t);  z_j = norm((1 − γ) s_j + γ h_j);
-    with a general interest g, z_j = norm(s_j + γ / (1 − γ) h_j + λ g), with g = norm(W h + b), or
-    norm(norm(W h + b) + norm(x)) with attention.
-    """
-    recency, sharing = terms.get("recency", 0.0), terms.get("sharing", 0.0)
-    evolution = terms.get("evolution", 0.5)
-    exact = {name: tensor.astype(np.float64) for name, tensor in tensors.items()}
-    c = exact["hyper_category"]
-    history = history[-MAX_LEN:]
-    g = np.zeros(c.shape[1])
-    if terms.get("general") and len(history):
-        state = np.zeros(c.shape[1])
-        read = exact["item_embedding"][history[-int(terms.get("general_len", MAX_LEN)) :]]
-        for e in read:
-            state = slow_gru_step(exact, e, state)
-        g = unit(exact["general.weight"] @ state + exact["general.bias"])
-        if "attention" in terms:
-            g = unit(g + unit(slow_attention(exact, read)))
-        g *= terms["general"]
-    result = []
-    for j in range(len(c)):
-        total = np.zeros(c.shape[1])
-        own = []
-        for t, row in enumerate(history):
-            e = exact["item_embedding"][row]
-            a = np.exp(c @ e / 0.1) / np.exp(c @ e / 0.1).sum()
-            age = len(history) - 1 - t
-            total += (sharing + (1 - sharing) * a[j]) * (1 + age) ** -recency * e
-            if (c @ e).argmax() == j:
-                own.append(e)
-        s = total / np.linalg.norm(total) if total.any() else c[j]
-        if stage == "soft":
-            result.append((s + g) / np.linalg.norm(s + g))
-            continue
-        state = np.zeros(c.shape[1])
-        for e in own:
-            state = slow_gru_step(exact, e, state)
-        h = np.maximum(exact["head.weight"] @ state + exact["head.bias"], 0)
-        if own and h.any():
-            h /= np.linalg.norm(h)
-        else:
-            h = s if sharing > 0 else c[j]
-        z = (1 - evolution) * (s + g) + evolution * h
-        result.append(z / np.linalg.norm(z))
-    return np.array(result)
-
-
-def unit(vector: NDArray[np.float64]) -> NDArray[np.float64]:
-    result: NDArray[np.float64] = vector / np.linalg.norm(vector)
-    return result
-
-
-def slow_attention(
-    exact: dict[str, NDArray[np.float64]], read: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """SASRec's block (arXiv 1808.09781, eq. 2-6) at the newest of these interactions."""
-
-    def layer_norm(x: NDArray[np.float64], name: str) -> NDArray[np.float64]:
-        scaled = (x - x.mean()) / np.sqrt(x.var() + 1e-5)
-        result: NDArray[np.float64] = scaled * exact[f"{name}.weight"] + exact[f"{name}.bias"]
-        return result
-
-    block, dim = "transformer.blocks.0", read.shape[1]
-    ages = range(len(read) - 1, -1, -1)
-    states = [
-        e * dim**0.5 + exact["transformer.positions"][age]
-        for e, age in zip(read, ages, strict=True)
-    ]
-    projections = exact[f"{block}.query_key_value.weight"]
-    triples = [np.split(projections @ layer_norm(x, f"{block}.attention_norm"), 3) for x in states]
-    query = triples[-1][0]
-    weights = np.exp([query @ key / dim**0.5 for _, key, _ in triples])
-    attended = sum(w * value for w, (_, _, value) in zip(weights, triples, strict=True))
-    x = states[-1] + attended / weights.sum()
-    hidden = exact[f"{block}.network_in.weight"] @ layer_norm(x, f"{block}.network_norm")
-    hidden = np.maximum(hidden + exact[f"{block}.network_in.bias"], 0)
-    x = x + exact[f"{block}.network_out.weight"] @ hidden + exact[f"{block}.network_out.bias"]
-    return layer_norm(x, "transformer.norm")
-
-
-def slow_gru_step(
-    exact: dict[str, NDArray[np.float64]], x: NDArray[np.float64], state: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    from_input = np.split(exact["gru.weight_ih"] @ x, 3)
-    from_state = np.split(exact["gru.weight_hh"] @ state, 3)
-    reset = 1 / (1 + np.exp(-from_input[0] - from_state[0]))
-    update = 1 / (1 + np.exp(-from_input[1] - from_state[1]))
-    new = np.tanh(from_input[2] + reset * from_state[2])
-    stepped: NDArray[np.float64] = (1 - update) * new + update * state
-    return stepped
-
-
 @pytest.mark.parametrize("terms", TERMS.values(), ids=TERMS)
 def test_interests_are_those_of_the_equations(
     stage: Stage, tmp_path: Path, terms: dict[str, float]
@@ -203,7 +78,7 @@ def test_interests_are_those_of_the_equations(
         history = rows(length, seed=length)
         np.testing.assert_allclose(
             inference.encode(history).vectors,
-            slow_interests(tensors, history, stage, terms),
+            interests_of_the_equations(tensors, history, stage, terms, max_len=MAX_LEN),
             rtol=0,
             atol=2e-6,
         )
@@ -426,80 +301,6 @@ def test_a_row_outside_the_catalog_is_refused(pair: Pair, row: int) -> None:
         inference.encode_batch([rows(3), np.array([0, row, 1])])
 
 
-def test_a_missing_encoder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"encoder\.safetensors: no such file"):
-        load_opal(tmp_path / "encoder.safetensors")
-
-
-@pytest.mark.parametrize("size", [0, 7, 100, -1])
-def test_a_truncated_encoder_is_named(pair: Pair, tmp_path: Path, size: int) -> None:
-    path = tmp_path / "encoder.safetensors"
-    path.write_bytes(path.read_bytes()[:size])
-
-    with pytest.raises(InputError, match=r"encoder\.safetensors: not an encoder"):
-        load_opal(path)
-
-
-@pytest.mark.parametrize(
-    "metadata",
-    [
-        None,
-        {"encoder": "{"},
-        {"encoder": "[]"},
-        {"encoder": "{}"},
-        {"encoder": json.dumps({"stage": "soft", "temperature": 0.1})},
-        {"encoder": json.dumps({"stage": "hard", "temperature": 0.1, "max_len": 5})},
-    ],
-    ids=["none", "no json", "a list", "nothing", "no length", "no hard parameters"],
-)
-def test_tensors_that_are_no_encoder_are_named(
-    tmp_path: Path, metadata: dict[str, str] | None
-) -> None:
-    path = tmp_path / "encoder.safetensors"
-    table = np.eye(3, dtype=np.float32)
-    save_file({"item_embedding": table, "hyper_category": table}, path, metadata=metadata)
-
-    with pytest.raises(InputError, match="not an encoder"):
-        load_opal(path)
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("temperature", 0),
-        ("temperature", "0.1"),
-        ("max_len", 0),
-        ("max_len", 2.5),
-        ("stage", "warm"),
-        ("recency", float("nan")),
-        ("recency", float("inf")),
-        ("recency", None),
-        ("sharing", -0.1),
-        ("sharing", 1.1),
-        ("sharing", True),
-        ("evolution", float("nan")),
-        ("evolution", 2),
-        ("evolution", "all"),
-        ("general", -0.1),
-        ("general", 1e39),
-        ("general", float("nan")),
-        ("general", True),
-        ("general_len", 0),
-        ("general_len", 2.5),
-    ],
-)
-def test_a_value_that_nothing_can_be_encoded_with_is_named(
-    tmp_path: Path, name: str, value: object
-) -> None:
-    path = tmp_path / "encoder.safetensors"
-    random_encoder(tmp_path, "hard", {})
-    write_encoder(path, load_file(path), {**PAPER_HARD, name: value})
-
-    words = rf"not an encoder \({name} is {re.escape(repr(value))}, expected"
-    with pytest.raises(InputError, match=words):
-        load_opal(path)
-
-
 def test_a_general_interest_of_more_interactions_than_count_reads_those_that_do(
     stage: Stage, tmp_path: Path
 ) -> None:
@@ -509,56 +310,3 @@ def test_a_general_interest_of_more_interactions_than_count_reads_those_that_do(
 
     history = rows(MAX_LEN + 9)
     np.testing.assert_array_equal(beyond.encode(history).vectors, whole.encode(history).vectors)
-
-
-def test_programs_that_do_not_know_a_part_refuse_an_encoder_that_has_it() -> None:
-    def name(**parts: Any) -> object:
-        encoder = OpalEncoder(n_items=9, n_interests=2, dim=4, temperature=0.1, **parts)
-        return encoder.exported("soft").settings.get("model", "opal")
-
-    assert name() == "opal", "the only one that the earliest know"
-    assert name(general=0.3) == "opal-general"
-    assert name(general=0.3, positions=5) == "opal-attention"
-
-
-@pytest.mark.parametrize(
-    ("said", "attends", "words"),
-    [
-        (
-            {"model": "opal-general", "general": 0.6},
-            True,
-            "model is opal-general, but tensors of a transformer are there",
-        ),
-        (
-            {"model": "opal-attention", "general": 0.6},
-            False,
-            "model is opal-attention, but tensors of a transformer are missing",
-        ),
-        (
-            {"model": "opal-general", "general": 0.0},
-            False,
-            "general is 0.0, expected more than 0 where model is opal-general",
-        ),
-        (
-            {"model": "opal-attention", "general": 0.0},
-            True,
-            "general is 0.0, expected more than 0 where model is opal-attention",
-        ),
-    ],
-)
-def test_a_name_that_the_file_belies_is_refused(
-    stage: Stage, tmp_path: Path, said: dict[str, Any], attends: bool, words: str
-) -> None:
-    random_encoder(tmp_path, stage, {"general": 0.6, **({"attention": MAX_LEN} if attends else {})})
-    path = tmp_path / "encoder.safetensors"
-    write_encoder(path, load_file(path), {**PAPER_HARD, "stage": stage, **said})
-
-    with pytest.raises(InputError, match=re.escape(words)):
-        load_opal(path)
-
-
-def test_attention_to_fewer_ages_than_count_is_refused(stage: Stage, tmp_path: Path) -> None:
-    with pytest.raises(
-        InputError, match=r"transformer\.positions has 29 rows, expected 30 or more"
-    ):
-        random_encoder(tmp_path, stage, {"general": 0.6, "attention": MAX_LEN - 1})
