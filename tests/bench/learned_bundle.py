@@ -1,9 +1,10 @@
 """Bundles with the structure of learned embeddings, and real histories to ask them with.
 
 Items are those of ``learned_catalog``. Hyper-categories are found as training finds them where it
-starts. The GRU's weights are random, so its share of an interest is small (γ, λ): it runs in full,
-and interests stay what they are for trained encoders, means of parts of a history. What an
-approximate index finds for such interests is a fair choice of index and of operating point.
+starts. The weights of the GRU and of attention are random, so their share of an interest is small
+(γ, λ): both run in full, and interests stay what they are for trained encoders, means of parts of a
+history. What an approximate index finds for such interests is a fair choice of index and of
+operating point.
 """
 
 from pathlib import Path
@@ -69,6 +70,7 @@ def make_learned_bundle(
         rng=rng,
         evolution=EVOLUTION,
         general=GENERAL,
+        attention=MAX_LEN,
     )
     tuning = pl.Series(
         "history", [each.tolist() for each in histories[n_histories:]], dtype=pl.List(pl.Int32)

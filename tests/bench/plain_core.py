@@ -32,6 +32,9 @@ Answer = dict[str, Any]
 class PlainEncoder(nn.Module):
     """OPAL's hard stage on padded histories; the GRU runs over packed sub-sequences.
 
+    The general interest is that of the default recipe where users are many, with self-attention
+    beside the GRU.
+
     Args:
         tensors: Of the encoder's file, by name.
         temperature: τ.
@@ -45,7 +48,7 @@ class PlainEncoder(nn.Module):
         *,
         temperature: float,
         evolution: float,
-        general: float = 0.0,
+        general: float,
     ) -> None:
         super().__init__()
         vectors = tensors["item_embedding"]
@@ -60,13 +63,12 @@ class PlainEncoder(nn.Module):
             "weight_hh_l0": tensors["gru.weight_hh"],
         }
         self.gru.load_state_dict(learned)
-        self.head.load_state_dict({name: tensors[f"head.{name}"] for name in ("weight", "bias")})
+        self.head.load_state_dict(_layer(tensors, "head"))
         self.general = general
         if general:
             self.general_head = nn.Linear(dim, dim)
-            self.general_head.load_state_dict(
-                {name: tensors[f"general.{name}"] for name in ("weight", "bias")}
-            )
+            self.general_head.load_state_dict(_layer(tensors, "general"))
+            self.attention = PlainAttention(tensors)
 
     def forward(self, histories: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Encode histories that each hold at least one item.
@@ -99,10 +101,64 @@ class PlainEncoder(nn.Module):
             packed = pack_padded_sequence(vectors, lengths, batch_first=True, enforce_sorted=False)
             _, states = self.gru(packed)
             general = functional.normalize(self.general_head(states[0]), dim=-1)
+            attended = functional.normalize(self.attention(vectors, lengths), dim=-1)
+            general = functional.normalize(general + attended, dim=-1)
             interests = interests + self.general * general[:, None]
         mixed = (1 - self.evolution) * interests + self.evolution * evolved
         weights = assignment.sum(1) / lengths[:, None]
         return functional.normalize(mixed, dim=-1), weights, counts
+
+
+class PlainAttention(nn.Module):
+    """A block of self-attention as torch has it, over items and how far back they lie.
+
+    Args:
+        tensors: Of the encoder's file, by name.
+    """
+
+    def __init__(self, tensors: dict[str, Tensor]) -> None:
+        super().__init__()
+        positions, block = tensors["transformer.positions"], "transformer.blocks.0"
+        dim = positions.shape[1]
+        self.positions = nn.Embedding.from_pretrained(positions)  # type: ignore[no-untyped-call]
+        self.layer = nn.TransformerEncoderLayer(
+            dim, nhead=1, dim_feedforward=dim, norm_first=True, batch_first=True
+        )
+        self.norm = nn.LayerNorm(dim)
+        self.norm.load_state_dict(_layer(tensors, "transformer.norm"))
+        layer = self.layer
+        layer.norm1.load_state_dict(_layer(tensors, f"{block}.attention_norm"))
+        layer.norm2.load_state_dict(_layer(tensors, f"{block}.network_norm"))
+        layer.linear1.load_state_dict(_layer(tensors, f"{block}.network_in"))
+        layer.linear2.load_state_dict(_layer(tensors, f"{block}.network_out"))
+        attention = {
+            "in_proj_weight": tensors[f"{block}.query_key_value.weight"],
+            "in_proj_bias": torch.zeros(3 * dim),
+            "out_proj.weight": torch.eye(dim),
+            "out_proj.bias": torch.zeros(dim),
+        }
+        layer.self_attn.load_state_dict(attention)
+
+    def forward(self, vectors: Tensor, lengths: Tensor) -> Tensor:
+        """Return the state at the newest item of each history.
+
+        Args:
+            vectors: e_t, oldest first, anything behind the end. Shape (batch, L, d), float32.
+            lengths: Items of each. Shape (batch,), int64.
+
+        Returns:
+            Shape (batch, d), float32.
+        """
+        places = torch.arange(vectors.shape[1])
+        ages = (lengths[:, None] - 1 - places).clamp(min=0)
+        states = vectors * vectors.shape[2] ** 0.5 + self.positions(ages)
+        states = self.layer(states, src_key_padding_mask=places >= lengths[:, None])
+        newest: Tensor = self.norm(states[torch.arange(len(lengths)), lengths - 1])
+        return newest
+
+
+def _layer(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
+    return {part: tensors[f"{name}.{part}"] for part in ("weight", "bias")}
 
 
 class PlainCore:
@@ -125,7 +181,6 @@ class PlainCore:
             general=config.get("general", 0.0),
         ).eval()
         assert config.get("general_len") is None, "it reads whole histories"
-        assert "transformer.positions" not in tensors, "it knows no attention"
         assert "item_length" not in tensors, "histories read the vectors that items are scored by"
         vectors = tensors["item_embedding"].numpy()
         self._index = faiss.IndexFlatIP(vectors.shape[1])
