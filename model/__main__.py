@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from model.command import Result, add_json_option, leave, run_command
+from model.command import Result, add_json_option, count, leave, run_command
 from model.comparison.command import add_compare
 from model.data.dataset import prepare
 from model.data.movielens import write_movielens
@@ -48,7 +48,13 @@ def _add_prepare(commands: Any) -> None:
     command.add_argument("--interactions", type=Path, required=True, help="CSV or Parquet, or both")
     command.add_argument("--items", type=Path, help="item_id, title, category, url")
     command.add_argument("--out", type=Path, required=True, help="data set folder to make")
-    command.add_argument("--split", choices=("auto", "day", "user"), default="auto")
+    command.add_argument(
+        "--split",
+        choices=("auto", "day", "user", "last"),
+        default="auto",
+        help="what is held out for validation and test: the log's last two days; of each user two "
+        "tenths, or the last two interactions (default: days where the log has many)",
+    )
     command.add_argument("--on-bad-row", choices=("stop", "skip"), default="stop")
     command.add_argument(
         "--min-weight", type=float, default=0.0, help="leave out interactions that weigh less"
@@ -61,6 +67,13 @@ def _add_evaluate(commands: Any) -> None:
     command.add_argument("run", type=Path, metavar="RUN")
     command.add_argument("--part", choices=("test", "valid"), default="test")
     command.add_argument("--dataset", type=Path, help="where the data set is now, if it moved")
+    command.add_argument(
+        "--negatives",
+        type=count,
+        metavar="N",
+        help="rank each target among N items drawn evenly instead of all, to compare with papers "
+        "that do",
+    )
     command.set_defaults(action=_evaluate, describe=_describe_evaluation)
 
 
@@ -82,7 +95,12 @@ def _prepare(arguments: argparse.Namespace) -> Result:
 def _evaluate(arguments: argparse.Namespace) -> Result:
     from model.training.fit import evaluate_run
 
-    return evaluate_run(arguments.run, arguments.part, dataset_path=arguments.dataset)
+    return evaluate_run(
+        arguments.run,
+        arguments.part,
+        dataset_path=arguments.dataset,
+        n_negatives=arguments.negatives,
+    )
 
 
 def _describe_movielens(result: Result) -> str:
@@ -99,7 +117,8 @@ def _describe_prepare(result: Result) -> str:
 
 
 def _describe_evaluation(result: Result) -> str:
-    return f"{result['part']}: {metrics_in_words(result['metrics'])}"
+    among = f", each target among {result['negatives']} others" if "negatives" in result else ""
+    return f"{result['part']}{among}: {metrics_in_words(result['metrics'])}"
 
 
 if __name__ == "__main__":

@@ -39,6 +39,13 @@ def add_json_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def count(text: str) -> int:
+    """Read an option's value that is a number from 1, for argparse."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}; expected a number from 1")
+    return int(text)
+
+
 def run_command(
     action: Callable[[argparse.Namespace], Result],
     arguments: argparse.Namespace,

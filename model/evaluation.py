@@ -117,7 +117,7 @@ def evaluate_users(
     depth = min(max(CUTOFFS), n_items)
     best_kept = np.full((len(histories), kept), -1, dtype=np.int32)
     blocks = []
-    for users in _blocks_of_users(len(histories), n_items):
+    for users in blocks_of_users(len(histories), n_items):
         best = best_items(score(histories[users]), histories[users], depth)
         best_kept[users, :depth] = best[:, :kept]
         blocks.append(measure_best(best, targets[users], n_items))
@@ -149,7 +149,7 @@ def evaluate_lengths(
     """
     depth = min(max(CUTOFFS), n_items)
     blocks: list[list[dict[str, NDArray[np.float64]]]] = [[] for _ in lengths]
-    for users in _blocks_of_users(len(histories), n_items):
+    for users in blocks_of_users(len(histories), n_items):
         scores = score(histories[users])
         for length, measured in zip(lengths, blocks, strict=True):
             best = best_items(scores * length, histories[users], depth)
@@ -157,7 +157,13 @@ def evaluate_lengths(
     return [_joined(measured) for measured in blocks]
 
 
-def _blocks_of_users(n_users: int, n_items: int) -> Iterator[slice]:
+def blocks_of_users(n_users: int, n_items: int) -> Iterator[slice]:
+    """Return parts of the users, so few that their scores of all items fit into memory.
+
+    Args:
+        n_users: How many there are.
+        n_items: Items in the catalog.
+    """
     block = max(1, min(_MAX_USERS, _MAX_BLOCK // n_items))
     for begin in range(0, n_users, block):
         yield slice(begin, begin + block)

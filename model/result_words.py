@@ -40,8 +40,8 @@ def _describe_parts(name: str, metrics: dict[str, dict[str, float]]) -> list[str
 
 def metrics_in_words(metrics: dict[str, float]) -> str:
     """Return the metrics that a line has room for: "recall@10 0.1062, …, 1088 users"."""
-    names = [
-        f"{kind}@{cutoff}" for kind in ("recall", "hitrate", "ndcg") for cutoff in (10, 20, 50)
-    ]
+    cutoffs = (1, 5, 10, 20, 50)
+    names = [f"{kind}@{cutoff}" for kind in ("recall", "hitrate", "ndcg") for cutoff in cutoffs]
+    names.append("mrr")
     values = [f"{name} {metrics[name]:.4f}" for name in names if name in metrics]
     return ", ".join([*values, f"{metrics['users']} users"])

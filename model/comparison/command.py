@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from model.baselines.names import YARDSTICKS
-from model.command import NegativeError, Result
+from model.command import NegativeError, Result, count
 from model.config.training_config import Recipe
 from model.config.training_options import TRAINING_OPTIONS
 from model.errors import InputError
@@ -87,7 +87,7 @@ def add_compare(commands: Any) -> None:
         help="an option of `train` for all trainings, such as max-steps=2000; may be repeated",
     )
     command.add_argument(
-        "--jobs", type=_count, default=1, help="trainings at a time, one thread each (default: 1)"
+        "--jobs", type=count, default=1, help="trainings at a time, one thread each (default: 1)"
     )
     command.add_argument(
         "--device",
@@ -214,18 +214,12 @@ def _seeds(text: str) -> dict[str, int]:
     seeds = {"": 1}
     for part in text.split(","):
         name, _, number = part.rpartition("=")
-        seeds[name] = _count(number)
+        seeds[name] = count(number)
     return seeds
 
 
 def _ks(text: str) -> tuple[int, ...]:
-    return tuple(sorted({_count(part) for part in text.split(",")}))
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}; expected a number from 1")
-    return int(text)
+    return tuple(sorted({count(part) for part in text.split(",")}))
 
 
 _OWN_OPTIONS = {"recipe", "seed"}

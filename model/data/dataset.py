@@ -21,7 +21,7 @@ import polars as pl
 from model.arrays import Rows
 from model.data.interactions import LogPart, OnBadRow, scan_interactions
 from model.data.items import no_items, read_items
-from model.data.splits import TRAIN, VALID, SplitChoice, choose_split, split_by_day, split_by_user
+from model.data.splits import TRAIN, VALID, SplitChoice, choose_split, with_parts
 from model.errors import InputError
 from model.files import new_folder, read_json_object
 
@@ -71,7 +71,7 @@ def prepare(
         _require_rows(log, interactions, skipped)
         numbered = _number_users(log)
         kind, reason = choose_split(numbered, split, has_timestamps=parts[0].has_timestamps)
-        parted = split_by_user(numbered) if kind == "user" else split_by_day(numbered)
+        parted = with_parts(numbered, kind)
         parted.sink_parquet(staging / PARTED_FILE)
         parted = pl.scan_parquet(staging / PARTED_FILE)
         catalog = _number_items(parted, table)

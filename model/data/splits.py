@@ -1,6 +1,6 @@
 """Split interactions into training, validation and test (arXiv 2407.14741: evaluation protocol).
 
-Both splits keep a user's interactions in time order, so that training, validation and test are
+All splits keep a user's interactions in time order, so that training, validation and test are
 consecutive parts of each user's sequence.
 """
 
@@ -10,13 +10,14 @@ import polars as pl
 
 from model.errors import InputError
 
-SplitKind = Literal["day", "user"]
-SplitChoice = Literal["auto", "day", "user"]
+SplitKind = Literal["day", "user", "last"]
+SplitChoice = Literal["auto", "day", "user", "last"]
 
 TRAIN, VALID, TEST = 0, 1, 2
 
 SECONDS_PER_DAY = 86_400
 MIN_USER_LENGTH = 5  # a shorter sequence only trains
+MIN_LENGTH_BEFORE_LAST = 3  # of the split "last": one interaction for each part
 HELD_OUT_SHARE = 10  # the last tenth is test, the tenth before it validation
 
 # "auto" takes the day split where two days can hold anything: the log is at least two weeks long
@@ -41,8 +42,8 @@ def choose_split(
     Raises:
         InputError: ``day`` was asked for, and the log has no timestamps or only one day.
     """
-    if choice == "user":
-        return "user", "as asked"
+    if choice in ("user", "last"):
+        return choice, "as asked"
     if not has_timestamps:
         if choice == "day":
             raise InputError("--split day needs a column 'timestamp'; use --split user")
@@ -69,6 +70,12 @@ def choose_split(
     return "day", f"the log spans {days} days"
 
 
+def with_parts(interactions: pl.LazyFrame, kind: SplitKind) -> pl.LazyFrame:
+    """Add ``part`` by the split that was chosen; see ``split_by_user`` and its like."""
+    by = {"day": split_by_day, "user": split_by_user, "last": split_last}
+    return by[kind](interactions)
+
+
 def split_by_user(interactions: pl.LazyFrame) -> pl.LazyFrame:
     """Add ``part``: of a user's L interactions the last n = max(1, ⌊L/10⌋) are test.
 
@@ -86,6 +93,30 @@ def split_by_user(interactions: pl.LazyFrame) -> pl.LazyFrame:
         .when(position >= length - held_out)
         .then(TEST)
         .when(position >= length - 2 * held_out)
+        .then(VALID)
+        .otherwise(TRAIN)
+        .cast(pl.UInt8)
+        .alias("part")
+    )
+
+
+def split_last(interactions: pl.LazyFrame) -> pl.LazyFrame:
+    """Add ``part``: a user's last interaction is test, the one before it validation.
+
+    "Leave one out", as in many papers (SASRec, arXiv 1808.09781, section IV.A). Users with fewer
+    than 3 interactions only train.
+
+    Args:
+        interactions: Column ``user``; sorted by user, then time.
+    """
+    length = pl.len().over("user")
+    position = pl.int_range(pl.len()).over("user")
+    return interactions.with_columns(
+        pl.when(length < MIN_LENGTH_BEFORE_LAST)
+        .then(TRAIN)
+        .when(position == length - 1)
+        .then(TEST)
+        .when(position == length - 2)
         .then(VALID)
         .otherwise(TRAIN)
         .cast(pl.UInt8)

@@ -5,9 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from numpy.typing import NDArray
-
-from model.baselines.measuring import measure
+from model.baselines.measuring import score_by_baseline
 from model.baselines.names import YARDSTICKS
 from model.baselines.yardstick_run import remake_baseline
 from model.baselines.yardsticks import Choice, choose_yardsticks, measure_yardsticks
@@ -15,8 +13,7 @@ from model.config.training_config import TrainingConfig
 from model.data.dataset import Dataset, read_summary
 from model.encoder import Stage, TrainableEncoder
 from model.errors import InputError
-from model.evaluation import Metrics, evaluate_scores, score_by_encoder
-from model.inference.encoder import UserEncoder
+from model.evaluation import evaluate_scores, score_by_encoder
 from model.inference.loading import ENCODER_FILE, load_encoder
 from model.run import (
     CHECKPOINTS,
@@ -32,6 +29,7 @@ from model.run import (
 )
 from model.runtime.device import describe_device
 from model.runtime.runtime import Runtime
+from model.sampled_evaluation import evaluate_among_sampled
 from model.training import training_log
 from model.training.export import export_encoder, read_choices
 from model.training.refit import Refit
@@ -218,20 +216,24 @@ def _finish(
     return read_run_manifest(out)
 
 
-def evaluate_run(path: Path, part: str, *, dataset_path: Path | None = None) -> dict[str, Any]:
+def evaluate_run(
+    path: Path, part: str, *, dataset_path: Path | None = None, n_negatives: int | None = None
+) -> dict[str, Any]:
     """Measure a finished run: with the encoder that the service uses, a yardstick made anew.
 
     Args:
         path: The run.
         part: "test" or "valid".
         dataset_path: The data set, if it is not where it was in training.
+        n_negatives: How many items each target is ranked among (``model.sampled_evaluation``);
+            None: all.
 
     Returns:
-        ``run``, ``part``, ``dataset`` and ``metrics``.
+        ``run``, ``part``, ``dataset`` and ``metrics``; ``negatives`` where they were sampled.
 
     Raises:
         InputError: The run or its data set cannot be read, or they do not belong together; or the
-            encoder has seen what it would be measured on.
+            encoder has seen what it would be measured on; or there are too few items to sample.
     """
     run = read_run(path)
     if run.manifest.get("fit_on") == "all":
@@ -245,11 +247,15 @@ def evaluate_run(path: Path, part: str, *, dataset_path: Path | None = None) -> 
         raise InputError(f"{dataset.path}: its catalog is not the one that {path} was trained on")
     sequences = dataset.test if part == "test" else dataset.valid
     if run.manifest.get("model") in YARDSTICKS:
-        metrics = measure(remake_baseline(run, dataset), dataset.n_items, sequences)
+        score = score_by_baseline(remake_baseline(run, dataset))
     else:
-        encoder = load_encoder(run.encoder_path)
-        metrics = evaluate_inference(encoder, sequences.histories, sequences.targets)
-    return {"run": str(path), "dataset": str(dataset.path), "part": part, "metrics": metrics}
+        score = score_by_encoder(load_encoder(run.encoder_path))
+    of_run = {"run": str(path), "dataset": str(dataset.path), "part": part}
+    measured_on = score, dataset.n_items, sequences.histories, sequences.targets
+    if n_negatives is None:
+        return {**of_run, "metrics": evaluate_scores(*measured_on)}
+    metrics = evaluate_among_sampled(*measured_on, n_negatives=n_negatives)
+    return {**of_run, "negatives": n_negatives, "metrics": metrics}
 
 
 def _dataset_path(run: Run) -> Path:
@@ -259,14 +265,6 @@ def _dataset_path(run: Run) -> Path:
     if not isinstance(path, str):
         raise InputError(f"{run.path / RUN_FILE}: dataset.path is missing; pass --dataset")
     return Path(path)
-
-
-def evaluate_inference(
-    encoder: UserEncoder, histories: list[NDArray[Any]], targets: list[NDArray[Any]]
-) -> Metrics:
-    """Evaluate an encoder of the kind that the service uses (see ``model.evaluation``)."""
-    score = score_by_encoder(encoder)
-    return evaluate_scores(score, len(encoder.item_vectors), histories, targets)
 
 
 def _measure_stage(training: Training, stage: Stage, dataset: Dataset) -> dict[str, Any]:

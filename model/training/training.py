@@ -78,8 +78,8 @@ class Training:
         if not dataset.valid.histories:
             raise InputError(
                 f"{dataset.path}: no user has a validation target; training cannot be stopped "
-                "at its best (the split 'user' needs users with 5 interactions, and a part of them "
-                "that holds items new to the user)"
+                "at its best (the split 'user' needs users with 5 interactions, 'last' with 3, "
+                "and a part of them that holds items new to the user)"
             )
         self._interactions = dataset.catalog["interactions"].to_numpy()
         self._validation = dataset.valid.sample(VALIDATION_USERS)

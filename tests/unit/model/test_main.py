@@ -64,6 +64,22 @@ def test_from_log_to_figures(tmp_path: Path) -> None:
     assert told.stderr == ""
 
 
+def test_targets_are_ranked_among_sampled_items_where_asked(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = str(tmp_path / "run")
+    assert main(["train", str(data), "--out", run, "--model", "pop"]) == 0
+    capsys.readouterr()
+
+    assert main(["evaluate", run, "--negatives", "9"]) == 0
+    told = capsys.readouterr().out
+    assert told.startswith("test, each target among 9 others: hitrate@1 0.")
+    assert ", ndcg@10 0." in told
+    assert ", mrr 0." in told
+    assert main(["evaluate", run, "--negatives", "999"]) == 1
+    assert "error: --negatives is 999, but a user has had " in capsys.readouterr().err
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small data set, prepared as a person would."""

@@ -16,6 +16,8 @@ from model.data.splits import (
     choose_split,
     split_by_day,
     split_by_user,
+    split_last,
+    with_parts,
 )
 from model.errors import InputError
 
@@ -55,6 +57,17 @@ def slow_user_split(log: Log) -> list[int]:
     return parts
 
 
+def slow_last_split(log: Log) -> list[int]:
+    sequences: dict[int, list[int]] = defaultdict(list)
+    for order, (user, _) in sorted(enumerate(log), key=lambda row: (row[1][1] or 0, row[0])):
+        sequences[user].append(order)
+    parts = [TRAIN] * len(log)
+    for sequence in sequences.values():
+        if len(sequence) > 2:
+            parts[sequence[-2]], parts[sequence[-1]] = VALID, TEST
+    return parts
+
+
 def slow_day_split(log: list[tuple[int, float]]) -> list[int]:
     days = [int(time // SECONDS_PER_DAY) for _, time in log]
     last = max(days)
@@ -64,6 +77,11 @@ def slow_day_split(log: list[tuple[int, float]]) -> list[int]:
 @given(logs)
 def test_user_split_is_the_slow_one(log: Log) -> None:
     assert parts_of(split_by_user(frame(log))) == slow_user_split(log)
+
+
+@given(logs)
+def test_the_split_of_the_last_is_the_slow_one(log: Log) -> None:
+    assert parts_of(split_last(frame(log))) == slow_last_split(log)
 
 
 @given(logs)
@@ -86,6 +104,13 @@ def test_a_tenth_of_a_sequence_is_held_out(length: int, valid: int, test: int) -
     parts = parts_of(split_by_user(frame([(0, float(time)) for time in range(length)])))
 
     assert parts == [TRAIN] * (length - valid - test) + [VALID] * valid + [TEST] * test
+
+
+def test_of_three_interactions_each_is_a_part() -> None:
+    log: Log = [(0, 3.0), (0, 1.0), (0, 2.0), (1, 1.0), (1, 2.0)]
+
+    parts = [TEST, TRAIN, VALID, TRAIN, TRAIN]
+    assert parts_of(with_parts(frame(log), "last")) == parts
 
 
 def test_ties_keep_file_order() -> None:
@@ -140,6 +165,7 @@ def test_auto_takes_users_without_timestamps() -> None:
 def test_what_was_asked_for_is_taken() -> None:
     assert choose(days(3, 1), "day") == ("day", "as asked")
     assert choose(days(20, 200), "user") == ("user", "as asked")
+    assert choose(days(20, 200), "last") == ("last", "as asked")
 
 
 def test_day_split_without_timestamps_is_refused() -> None:

@@ -14,6 +14,7 @@ from model.baselines.popular import Popular
 from model.config.training_config import TrainingConfig
 from model.data.dataset import Dataset, prepare
 from model.data.histories import TrainingBatch
+from model.evaluation import evaluate_scores, score_by_encoder
 from model.rivals.cmi import Cmi
 from model.rivals.comirec_dr import ComiRecDr
 from model.rivals.comirec_sa import ComiRecSa
@@ -23,7 +24,6 @@ from model.rivals.mind import Mind
 from model.rivals.octopus import Octopus
 from model.rivals.rival import MAIN, Rival
 from model.rivals.sasrec import SasRec
-from model.training.fit import evaluate_inference
 from model.training.recipe import new_sampler
 from tests.planted import PlantedLog
 from tests.rivals import (
@@ -262,7 +262,9 @@ def test_learns_a_planted_log_better_than_popularity(cls: type[Rival], planted: 
         loss.backward()  # type: ignore[no-untyped-call]
         adam.step()
 
-    found = evaluate_inference(load(*exported(rival)), dataset.test.histories, dataset.test.targets)
+    score = score_by_encoder(load(*exported(rival)))
+    test = dataset.test
+    found = evaluate_scores(score, dataset.n_items, test.histories, test.targets)
 
     popular = Popular(dataset.catalog["interactions"].to_numpy())
     expected = measure(popular, dataset.n_items, dataset.test)

@@ -16,12 +16,13 @@ from model.baselines.yardstick_run import fit_yardstick
 from model.config.training_config import TrainingConfig
 from model.data.dataset import Dataset, prepare
 from model.errors import InputError
+from model.evaluation import evaluate_scores, score_by_encoder
 from model.inference.loading import load_encoder
 from model.opal import OpalEncoder
 from model.run import claim, read_run
 from model.tensor_files import map_tensors
 from model.training.checkpoint import load_checkpoint
-from model.training.fit import FitOn, evaluate_inference, evaluate_run, fit
+from model.training.fit import FitOn, evaluate_run, fit
 from model.training.learner import Learner
 from model.training.popularity import popularity_lengths
 from model.training.training import Training
@@ -84,7 +85,12 @@ def test_attention_comes_with_many_users(
     _, metadata = map_tensors(run.encoder_path)
     assert json.loads(metadata["encoder"])["model"] == f"{model}-attention"
     valid = dataset.valid
-    found = evaluate_inference(load_encoder(run.encoder_path), valid.histories, valid.targets)
+    found = evaluate_scores(
+        score_by_encoder(load_encoder(run.encoder_path)),
+        dataset.n_items,
+        valid.histories,
+        valid.targets,
+    )
     assert found == pytest.approx(run.manifest["metrics"]["valid"], abs=bound)
 
 
