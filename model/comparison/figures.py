@@ -100,14 +100,15 @@ class Paths(NamedTuple):
 
 @mpl.rc_context(_SETTINGS)
 def draw_trade_off(name: str, panels: Sequence[Paths]) -> str:
-    """Draw a point for each model; a line from it leads to its other points. x is Recall@50."""
+    """Draw a large point for each model, and a line to its other points. x is Recall@50."""
     canvas, axes = _canvas(len(panels), width=5.2, height=4.6)
     for panel, plot in zip(panels, axes, strict=True):
         for model, points in panel.points.items():
             look = _look(model)
             x, y = zip(*points, strict=True)
-            plot.plot(x[:1], y[:1], **{**look, "linestyle": "", "markersize": 9})
-            plot.plot(x, y, **{**look, "label": None, "markersize": 3})
+            plot.plot([], [], **look)  # for the legend
+            plot.plot(x[:1], y[:1], **{**look, "label": None, "linestyle": "", "markersize": 10})
+            plot.plot(x, y, **{**look, "label": None, "markersize": 5})
         plot.set_xlabel("Recall@50 (fraction)")
         plot.set_ylabel(panel.label)
     _legend(canvas, axes[0])
@@ -115,12 +116,25 @@ def draw_trade_off(name: str, panels: Sequence[Paths]) -> str:
 
 
 @mpl.rc_context(_SETTINGS)
-def draw_curves(name: str, curves: Mapping[str, Sequence[tuple[int, float]]]) -> str:
-    """Draw validation Recall@50 by step, a line for each model."""
+def draw_curves(
+    name: str,
+    curves: Mapping[str, Sequence[tuple[int, float]]],
+    begins: Mapping[str, Sequence[int]],
+) -> str:
+    """Draw validation Recall@50 by step, a line for each model.
+
+    Args:
+        name: Of the figure.
+        curves: By model, (step, Recall@50).
+        begins: By model, the steps that its later stages begin after; upright lines.
+    """
     canvas, (plot,) = _canvas(1, width=8)
     for model, points in curves.items():
         steps, values = zip(*points, strict=True)
-        plot.plot(steps, values, **_look(model, every=max(1, len(points) // 8)))
+        look = _look(model, every=max(1, len(points) // 8))
+        plot.plot(steps, values, **look)
+        for step in begins.get(model, ()):
+            plot.axvline(step, color=look["color"], linestyle=":", linewidth=1.2)
     plot.set_xlabel("training step")
     plot.set_ylabel("validation Recall@50 (fraction)")
     _legend(canvas, plot)
@@ -152,6 +166,7 @@ def draw_shares(name: str, shares: Mapping[str, Sequence[float]]) -> str:
     plot.grid(visible=False)
     plot.set_xlim(0, 1)
     plot.set_xlabel("share of interactions (fraction)")
+    plot.set_ylabel("model")
     return _svg(canvas, name)
 
 

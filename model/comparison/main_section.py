@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from model.comparison.captions import (
@@ -40,6 +41,9 @@ from model.errors import InputError
 from model.inference.loading import load_encoder
 from model.model_names import OPAL
 from model.run import read_run
+
+_FAR_OFF = ("pop",)
+"""Models that would press all others together where Recall@50 is an axis."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +113,7 @@ class MainSection:
                 {
                     result.model: points
                     for result in self.results
-                    if (points := path_of(result, name))
+                    if result.model not in _FAR_OFF and (points := path_of(result, name))
                 },
             )
             for name, label in distances
@@ -120,7 +124,8 @@ class MainSection:
             "Diversity against Recall@50",
             f"{self._of_data} A large point is a model as it is, averaged over seeds; along its "
             f"line, {VARIED} Right: more hits; up: more diverse lists of 50. What is both further "
-            "right and further up is better.",
+            "right and further up is better. What is most popular, far to the left, is "
+            "left out.",
             draw_trade_off(figure_name("trade-off", self.title), panels),
         )
         caption = (
@@ -134,13 +139,17 @@ class MainSection:
             for result in self.results
             if (points := _points(result.measures[0].get("curve", [])))
         }
+        begins = {
+            result.model: _begins(result.measures[0].get("curve", [])) for result in self.results
+        }
         if curves:
             yield Figure(
                 "Training curves",
                 f"{self._of_data} Validation Recall@50 of the first seed by step; the steps of a "
                 "model's stages one after the other. Higher is better. A stage ends when "
-                "validation has not gained for as long as patience lasts, or with its last step.",
-                draw_curves(figure_name("curves", self.title), curves),
+                "validation has not gained for as long as patience lasts, or with its last step. "
+                "Upright lines: a later stage begins.",
+                draw_curves(figure_name("curves", self.title), curves, begins),
             )
 
     def _shares(self) -> Iterator[Figure]:
@@ -197,6 +206,16 @@ def known_distances(results: Sequence[Result]) -> list[tuple[str, str]]:
         (name, label)
         for name, label in DISTANCES
         if any(name in result.values for result in results)
+    ]
+
+
+def _begins(curve: Sequence[Mapping[str, Any]]) -> list[int]:
+    """Return the steps after which stages but the first begin, as ``_points`` counts them."""
+    steps = [step for step, _ in _points(curve)]
+    return [
+        steps[number]
+        for number, (point, following) in enumerate(pairwise(curve))
+        if following["stage"] != point["stage"]
     ]
 
 

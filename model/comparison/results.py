@@ -126,6 +126,19 @@ def _result(line: Line, cells: Sequence[Cell], measures: Sequence[dict[str, Any]
     return Result(line, cells, measures, _spreads([_flat(each) for each in measures]))
 
 
+def over_common_seeds(results: Sequence[Result]) -> list[Result]:
+    """Return results over the seeds that all of them have; as they are where there is none.
+
+    A difference between variants is not to be one between seeds.
+
+    Args:
+        results: Of trainings.
+    """
+    common = set[int]().union(*(each.seeds for each in results))
+    common = common.intersection(*(each.seeds for each in results))
+    return [each.of_seeds(sorted(common)) for each in results] if common else list(results)
+
+
 def compare_with_rivals(results: Sequence[Result]) -> list[Against]:
     """Compare OPAL with every other model of a main table; empty where it is not there.
 

@@ -38,7 +38,7 @@ def all_figures(name: str) -> dict[str, str]:
     return {
         "study": draw_study(name, panels),
         "trade-off": draw_trade_off(name, [Paths(panel.label, PATHS) for panel in panels[1:]]),
-        "curves": draw_curves(name, curves),
+        "curves": draw_curves(name, curves, {"opal": [50]}),
         "shares": draw_shares(name, {"opal": [0.5, 0.3, 0.2], "mind": [0.98, 0.01, 0.01]}),
         "map": draw_map(name, PLACES, {"by category": GROUPS}),
     }
@@ -111,6 +111,21 @@ def test_models_differ_in_more_than_colour(figures: dict[str, str]) -> None:
     assert len(set(re.findall(r"stroke-dasharray: [^;]+", curves))) >= 3
     markers = re.findall(r'<path id="[^"]+" d="([^"]+)"', curves)
     assert len(set(markers)) >= len(TRAINABLE_MODELS)
+
+
+def test_a_legend_shows_lines_as_they_are_drawn() -> None:
+    drawn = draw_trade_off("one", [Paths("y", {"octopus": [(0.1, 0.5), (0.2, 0.4)]})])
+
+    # The line is not solid: once in the panel, once more in the legend.
+    dashes = re.findall(r"stroke-dasharray: ([^;]+)", drawn)
+    assert max(map(dashes.count, dashes)) >= 2
+
+
+def test_where_a_later_stage_begins_there_is_a_line(figures: dict[str, str]) -> None:
+    curves = {model: [(50, 0.1), (100, 0.2)] for model in TRAINABLE_MODELS}
+    without = draw_curves("one", curves, {})
+
+    assert figures["curves"].count("stroke-dasharray") == without.count("stroke-dasharray") + 1
 
 
 def test_a_figures_name_is_fit_for_an_id() -> None:

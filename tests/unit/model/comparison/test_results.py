@@ -190,6 +190,34 @@ def test_the_best_stands_out_and_missing_seeds_are_said(plan: Plan) -> None:
     ]
 
 
+def test_ablations_are_set_beside_the_same_seeds_of_opal(plan: Plan) -> None:
+    """OPAL's other seeds would make a difference between seeds look like one by the ablation."""
+    studied = make_plan(replace(plan.request, ks=(2, 8), k_models=("opal",), ablations=True))
+    for cell in studied.cells:
+        if cell.model == "opal" and (cell.variant.name == "main" or cell.seed == 1):
+            cell.begin()
+            finish(cell, 0.3 if cell.seed == 1 else 0.2)
+    parts = Summary(studied).report().sections[2].parts
+    of_k, ablations = (part for part in parts if isinstance(part, Table))
+
+    assert "Over the seeds that all have: 1." in ablations.caption
+    assert {row[1].text for row in (*ablations.rows, *of_k.rows)} == {"0.3000"}
+
+
+def test_without_a_seed_in_common_a_study_shows_what_there_is(plan: Plan) -> None:
+    studied = make_plan(replace(plan.request, ks=(2, 8), k_models=("opal",), ablations=True))
+    for cell in studied.cells:
+        if cell.model == "opal" and cell.seed == (0 if cell.variant.name == "main" else 1):
+            cell.begin()
+            finish(cell, 0.3)
+    parts = Summary(studied).report().sections[2].parts
+    of_k, ablations = (part for part in parts if isinstance(part, Table))
+
+    assert len(of_k.rows) == 2
+    assert len(ablations.rows) > 2
+    assert "No seed is common to all: a difference may be one between seeds." in ablations.caption
+
+
 def test_a_study_says_of_how_many_seeds_its_lines_are(plan: Plan) -> None:
     studied = make_plan(replace(plan.request, ks=(2, 8), k_models=("opal",), ablations=True))
     for cell in studied.cells:
@@ -199,9 +227,10 @@ def test_a_study_says_of_how_many_seeds_its_lines_are(plan: Plan) -> None:
     parts = Summary(studied).report().sections[2].parts
     of_k, ablations = (part for part in parts if isinstance(part, Table))
 
-    assert [row[0].text for row in of_k.rows] == ["opal, k = 2 (1 of 2 seeds)", "opal, k = 8"]
+    names = [row[0].text for row in of_k.rows]
+    assert names == ["opal, k = 2 (1 of 2 seeds)", "opal, k = 8 (1 of 2 seeds)"]
     names = [row[0].text for row in ablations.rows]
-    assert names[0] == "OPAL as it is"
+    assert names[0] == "OPAL as it is (1 of 2 seeds)"
     assert "no uniformity loss (1 of 2 seeds)" in names
 
 
