@@ -70,7 +70,7 @@ class Panel(NamedTuple):
 @mpl.rc_context(_SETTINGS)
 def draw_study(name: str, panels: Sequence[Panel]) -> str:
     """Draw measures against k, in one panel each."""
-    canvas, axes = _canvas(len(panels), width=4.4)
+    canvas, axes = _canvas(len(panels), width=4.4, beside=_LEGEND)
     for panel, plot in zip(panels, axes, strict=True):
         ks = sorted({k for line in panel.lines.values() for k in line})
         for model, line in panel.lines.items():
@@ -101,7 +101,7 @@ class Paths(NamedTuple):
 @mpl.rc_context(_SETTINGS)
 def draw_trade_off(name: str, panels: Sequence[Paths]) -> str:
     """Draw a large point for each model, and a line to its other points. x is Recall@50."""
-    canvas, axes = _canvas(len(panels), width=5.2, height=4.6)
+    canvas, axes = _canvas(len(panels), width=5.2, height=4.6, beside=_LEGEND)
     for panel, plot in zip(panels, axes, strict=True):
         for model, points in panel.points.items():
             look = _look(model)
@@ -213,10 +213,22 @@ def _shorten(label: str) -> str:
     return "\u2009" + short  # labels that begin with an underscore would be hidden
 
 
-def _canvas(n_panels: int, *, width: float, height: float = 3.6) -> tuple[Canvas, list[Axes]]:
-    """Make a canvas with panels side by side; sizes are in inches, of one panel."""
+_LEGEND = 2.2  # inches
+
+
+def _canvas(
+    n_panels: int, *, width: float, height: float = 3.6, beside: float = 0.0
+) -> tuple[Canvas, list[Axes]]:
+    """Make a canvas with panels side by side.
+
+    Args:
+        n_panels: How many.
+        width: Of one panel, in inches.
+        height: Of all, in inches.
+        beside: Room on the right of all of them, in inches.
+    """
     layout = ConstrainedLayoutEngine(w_pad=0.12)
-    canvas = Canvas(figsize=(width * n_panels, height), layout=layout)
+    canvas = Canvas(figsize=(width * n_panels + beside, height), layout=layout)
     return canvas, [canvas.add_subplot(1, n_panels, number + 1) for number in range(n_panels)]
 
 
