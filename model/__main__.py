@@ -2,12 +2,13 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from model.command import Result, add_json_option, count, leave, run_command
 from model.comparison.command import add_compare
 from model.data.dataset import prepare
 from model.data.movielens import write_movielens
+from model.data.splits import SplitChoice
 from model.result_words import metrics_in_words
 from model.train_command import add_train
 
@@ -50,7 +51,7 @@ def _add_prepare(commands: Any) -> None:
     command.add_argument("--out", type=Path, required=True, help="data set folder to make")
     command.add_argument(
         "--split",
-        choices=("auto", "day", "user", "last"),
+        choices=get_args(SplitChoice),
         default="auto",
         help="what is held out for validation and test: the log's last two days; of each user two "
         "tenths, or the last two interactions (default: days where the log has many)",

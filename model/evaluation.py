@@ -121,7 +121,7 @@ def evaluate_users(
         best = best_items(score(histories[users]), histories[users], depth)
         best_kept[users, :depth] = best[:, :kept]
         blocks.append(measure_best(best, targets[users], n_items))
-    return UserMetrics(_joined(blocks), best_kept)
+    return UserMetrics(joined(blocks), best_kept)
 
 
 @torch.no_grad()
@@ -154,7 +154,7 @@ def evaluate_lengths(
         for length, measured in zip(lengths, blocks, strict=True):
             best = best_items(scores * length, histories[users], depth)
             measured.append(measure_best(best, targets[users], n_items))
-    return [_joined(measured) for measured in blocks]
+    return [joined(measured) for measured in blocks]
 
 
 def blocks_of_users(n_users: int, n_items: int) -> Iterator[slice]:
@@ -169,7 +169,8 @@ def blocks_of_users(n_users: int, n_items: int) -> Iterator[slice]:
         yield slice(begin, begin + block)
 
 
-def _joined(blocks: Sequence[dict[str, NDArray[np.float64]]]) -> dict[str, NDArray[np.float64]]:
+def joined(blocks: Sequence[dict[str, NDArray[np.float64]]]) -> dict[str, NDArray[np.float64]]:
+    """Return the metrics of all users, from those of parts of them; nothing without any part."""
     names = blocks[0] if blocks else ()
     return {name: np.concatenate([each[name] for each in blocks]) for name in names}
 

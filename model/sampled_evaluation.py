@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from model.arrays import Rows
 from model.errors import InputError
-from model.evaluation import Metrics, Score, averaged, blocks_of_users
+from model.evaluation import Metrics, Score, averaged, blocks_of_users, joined
 
 SAMPLED_CUTOFFS = (1, 5, 10)
 
@@ -55,8 +55,7 @@ def evaluate_among_sampled(
             for own, history, target in zip(scores, histories[users], targets[users], strict=True)
         ]
         blocks.append({name: np.array([each[name] for each in measured]) for name in measured[0]})
-    names = blocks[0] if blocks else {}
-    return averaged({name: np.concatenate([each[name] for each in blocks]) for name in names})
+    return averaged(joined(blocks))
 
 
 def _draw(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from model.baselines.names import YARDSTICKS
-from model.command import Result
+from model.command import Result, count
 from model.config.foreign_options import OPAL_ONLY, foreign_options
 from model.config.options import option_name
 from model.config.training_config import TrainingConfig
@@ -42,9 +42,7 @@ def add_train(commands: Any) -> None:
     )
     command.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
     # Steps are small: on two busy cores a second thread only waits (10 × slower, measured).
-    command.add_argument(
-        "--threads", type=_threads, default=1, help="threads of torch (default: 1)"
-    )
+    command.add_argument("--threads", type=count, default=1, help="threads of torch (default: 1)")
     trained = command.add_argument_group("of all models but the yardsticks, how it runs")
     recipe = command.add_argument_group(
         "of all models but the yardsticks, what it learns by",
@@ -99,13 +97,6 @@ def _add_model_option(
         help=text,
         choices=choices,
     )
-
-
-def _threads(text: str) -> int:
-    """Parse ``--threads``."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}; expected a number from 1")
-    return int(text)
 
 
 def _yardsticks(text: str) -> tuple[str, ...] | None:

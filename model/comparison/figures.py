@@ -115,25 +115,27 @@ def draw_trade_off(name: str, panels: Sequence[Paths]) -> str:
     return _svg(canvas, name)
 
 
-@mpl.rc_context(_SETTINGS)
-def draw_curves(
-    name: str,
-    curves: Mapping[str, Sequence[tuple[int, float]]],
-    begins: Mapping[str, Sequence[int]],
-) -> str:
-    """Draw validation Recall@50 by step, a line for each model.
+class Curve(NamedTuple):
+    """A training.
 
-    Args:
-        name: Of the figure.
-        curves: By model, (step, Recall@50).
-        begins: By model, the steps that its later stages begin after; upright lines.
+    Attributes:
+        points: Step and validation Recall@50.
+        begins: The steps after which stages but the first begin.
     """
+
+    points: Sequence[tuple[int, float]]
+    begins: Sequence[int] = ()
+
+
+@mpl.rc_context(_SETTINGS)
+def draw_curves(name: str, curves: Mapping[str, Curve]) -> str:
+    """Draw a line for each model; upright lines where its later stages begin."""
     canvas, (plot,) = _canvas(1, width=8)
-    for model, points in curves.items():
-        steps, values = zip(*points, strict=True)
-        look = _look(model, every=max(1, len(points) // 8))
+    for model, curve in curves.items():
+        steps, values = zip(*curve.points, strict=True)
+        look = _look(model, every=max(1, len(steps) // 8))
         plot.plot(steps, values, **look)
-        for step in begins.get(model, ()):
+        for step in curve.begins:
             plot.axvline(step, color=look["color"], linestyle=":", linewidth=1.2)
     plot.set_xlabel("training step")
     plot.set_ylabel("validation Recall@50 (fraction)")

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 from model.comparison.captions import (
@@ -21,6 +20,7 @@ from model.comparison.cell import RUN_FOLDER
 from model.comparison.document import Figure, Section, Table
 from model.comparison.equal_recall import path_of, table_at_equal_recall
 from model.comparison.figures import (
+    Curve,
     Paths,
     draw_curves,
     draw_map,
@@ -135,12 +135,9 @@ class MainSection:
 
     def _curves(self) -> Iterator[Figure]:
         curves = {
-            result.model: points
+            result.model: curve
             for result in self.results
-            if (points := _points(result.measures[0].get("curve", [])))
-        }
-        begins = {
-            result.model: _begins(result.measures[0].get("curve", [])) for result in self.results
+            if (curve := _curve(result.measures[0].get("curve", []))).points
         }
         if curves:
             yield Figure(
@@ -149,7 +146,7 @@ class MainSection:
                 "model's stages one after the other. Higher is better. A stage ends when "
                 "validation has not gained for as long as patience lasts, or with its last step. "
                 "Upright lines: a later stage begins.",
-                draw_curves(figure_name("curves", self.title), curves, begins),
+                draw_curves(figure_name("curves", self.title), curves),
             )
 
     def _shares(self) -> Iterator[Figure]:
@@ -209,22 +206,14 @@ def known_distances(results: Sequence[Result]) -> list[tuple[str, str]]:
     ]
 
 
-def _begins(curve: Sequence[Mapping[str, Any]]) -> list[int]:
-    """Return the steps after which stages but the first begin, as ``_points`` counts them."""
-    steps = [step for step, _ in _points(curve)]
-    return [
-        steps[number]
-        for number, (point, following) in enumerate(pairwise(curve))
-        if following["stage"] != point["stage"]
-    ]
-
-
-def _points(curve: Sequence[Mapping[str, Any]]) -> list[tuple[int, float]]:
-    """Return (step, validation Recall@50), the steps of stages counted on."""
+def _curve(validations: Sequence[Mapping[str, Any]]) -> Curve:
+    """Join the stages of a training: the steps of a later one are counted on."""
     points: list[tuple[int, float]] = []
-    begin, stage = 0, None
-    for point in curve:
-        if point["stage"] != stage:
-            begin, stage = (points[-1][0] if points else 0), point["stage"]
-        points.append((begin + point["step"], point["valid_recall@50"]))
-    return points
+    begins = [0]
+    stage = None
+    for each in validations:
+        if stage not in (None, each["stage"]):
+            begins.append(points[-1][0])
+        stage = each["stage"]
+        points.append((begins[-1] + each["step"], each["valid_recall@50"]))
+    return Curve(points, begins[1:])

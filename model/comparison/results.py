@@ -132,10 +132,9 @@ def over_common_seeds(results: Sequence[Result]) -> list[Result]:
     A difference between variants is not to be one between seeds.
 
     Args:
-        results: Of trainings.
+        results: Of trainings, one at least.
     """
-    common = set[int]().union(*(each.seeds for each in results))
-    common = common.intersection(*(each.seeds for each in results))
+    common = set(results[0].seeds).intersection(*(each.seeds for each in results))
     return [each.of_seeds(sorted(common)) for each in results] if common else list(results)
 
 

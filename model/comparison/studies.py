@@ -59,10 +59,9 @@ def study_of_ablations(
         main: OPAL as it is; None: not finished.
         lines: Of variants that change something.
     """
-    results = read_results(lines)
     if main is None or not lines:
         return
-    main, *results = over_common_seeds([main, *results])
+    main, *results = over_common_seeds([main, *read_results(lines)])
     as_it_is = with_seeds("OPAL as it is", main)
     rows: list[tuple[str, Mapping[str, Spread]]] = [(as_it_is, main.values)]
     if soft := main.stage_values("soft"):

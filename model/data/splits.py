@@ -20,6 +20,8 @@ MIN_USER_LENGTH = 5  # a shorter sequence only trains
 MIN_LENGTH_BEFORE_LAST = 3  # of the split "last": one interaction for each part
 HELD_OUT_SHARE = 10  # the last tenth is test, the tenth before it validation
 
+_LENGTH = pl.len().over("user")
+
 # "auto" takes the day split where two days can hold anything: the log is at least two weeks long
 # and at least this many users of each of its last two days were active before.
 _MIN_DAYS = 14
@@ -84,20 +86,8 @@ def split_by_user(interactions: pl.LazyFrame) -> pl.LazyFrame:
     Args:
         interactions: Column ``user``; sorted by user, then time.
     """
-    length = pl.len().over("user")
-    position = pl.int_range(pl.len()).over("user")
-    held_out = pl.max_horizontal(length // HELD_OUT_SHARE, 1)
-    return interactions.with_columns(
-        pl.when(length < MIN_USER_LENGTH)
-        .then(TRAIN)
-        .when(position >= length - held_out)
-        .then(TEST)
-        .when(position >= length - 2 * held_out)
-        .then(VALID)
-        .otherwise(TRAIN)
-        .cast(pl.UInt8)
-        .alias("part")
-    )
+    tenth = pl.max_horizontal(_LENGTH // HELD_OUT_SHARE, 1)
+    return _hold_out(interactions, tenth, min_length=MIN_USER_LENGTH)
 
 
 def split_last(interactions: pl.LazyFrame) -> pl.LazyFrame:
@@ -109,19 +99,7 @@ def split_last(interactions: pl.LazyFrame) -> pl.LazyFrame:
     Args:
         interactions: Column ``user``; sorted by user, then time.
     """
-    length = pl.len().over("user")
-    position = pl.int_range(pl.len()).over("user")
-    return interactions.with_columns(
-        pl.when(length < MIN_LENGTH_BEFORE_LAST)
-        .then(TRAIN)
-        .when(position == length - 1)
-        .then(TEST)
-        .when(position == length - 2)
-        .then(VALID)
-        .otherwise(TRAIN)
-        .cast(pl.UInt8)
-        .alias("part")
-    )
+    return _hold_out(interactions, pl.lit(1), min_length=MIN_LENGTH_BEFORE_LAST)
 
 
 def split_by_day(interactions: pl.LazyFrame) -> pl.LazyFrame:
@@ -135,6 +113,28 @@ def split_by_day(interactions: pl.LazyFrame) -> pl.LazyFrame:
         pl.when(day == day.max())
         .then(TEST)
         .when(day == day.max() - 1)
+        .then(VALID)
+        .otherwise(TRAIN)
+        .cast(pl.UInt8)
+        .alias("part")
+    )
+
+
+def _hold_out(interactions: pl.LazyFrame, n: pl.Expr, *, min_length: int) -> pl.LazyFrame:
+    """Add ``part``: a user's last n interactions are test, the n before them validation.
+
+    Args:
+        interactions: Column ``user``; sorted by user, then time.
+        n: How many of the user of each row.
+        min_length: Users with fewer interactions only train.
+    """
+    position = pl.int_range(pl.len()).over("user")
+    return interactions.with_columns(
+        pl.when(min_length > _LENGTH)
+        .then(TRAIN)
+        .when(position >= _LENGTH - n)
+        .then(TEST)
+        .when(position >= _LENGTH - 2 * n)
         .then(VALID)
         .otherwise(TRAIN)
         .cast(pl.UInt8)

@@ -4,25 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from model.comparison.plan import ALL_OTHERS, Plan, Request, make_plan
-from model.model_names import TRAINABLE_MODELS
+from model.comparison.plan import Plan, make_plan
+from tests.comparisons import request
 
 
 @pytest.fixture
 def plan(dataset_path: Path, tmp_path: Path) -> Plan:
-    request = Request(
-        datasets=[dataset_path],
-        out=tmp_path,
-        models=("opal", "octopus", "mind", "comirec-sa", "sasrec", "pop"),
-        recipes=("default",),
-        seeds={ALL_OTHERS: 2},
-        ks=(),
-        k_models=TRAINABLE_MODELS,
-        ablations=False,
-        studied=None,
-        options={},
-    )
-    made = make_plan(request)
+    models = ("opal", "octopus", "mind", "comirec-sa", "sasrec", "pop")
+    made = make_plan(request(dataset_path, tmp_path, *models))
     for cell in made.cells:
         cell.begin()
     return made

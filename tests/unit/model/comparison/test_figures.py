@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from model.comparison.figures import (
+    Curve,
     Panel,
     Paths,
     draw_curves,
@@ -25,6 +26,8 @@ LINES: dict[str, dict[float, Spread]] = {
     "comirec-sa": {1: Spread(0.2, 0.01), 4: Spread(0.15, 0.02)},
 }
 PATHS = {"opal": [(0.2, 0.5), (0.2, 0.6), (0.1, 0.7)], "comirec-sa": [(0.15, 0.6)]}
+POINTS = [(50, 0.1), (100, 0.2)]
+CURVES = {model: Curve(POINTS) for model in TRAINABLE_MODELS}
 PLACES = np.random.default_rng(0).normal(size=(30, 2))
 MARKUP = 'id="z url(#z'
 GROUPS = Grouping(
@@ -34,11 +37,10 @@ GROUPS = Grouping(
 
 def all_figures(name: str) -> dict[str, str]:
     panels = [Panel("Recall@50 (fraction)", LINES), Panel("ILD@50", LINES)]
-    curves = {model: [(50, 0.1), (100, 0.2)] for model in TRAINABLE_MODELS}
     return {
         "study": draw_study(name, panels),
         "trade-off": draw_trade_off(name, [Paths(panel.label, PATHS) for panel in panels[1:]]),
-        "curves": draw_curves(name, curves, {"opal": [50]}),
+        "curves": draw_curves(name, {**CURVES, "opal": Curve(POINTS, [50])}),
         "shares": draw_shares(name, {"opal": [0.5, 0.3, 0.2], "mind": [0.98, 0.01, 0.01]}),
         "map": draw_map(name, PLACES, {"by category": GROUPS}),
     }
@@ -122,8 +124,7 @@ def test_a_legend_shows_lines_as_they_are_drawn() -> None:
 
 
 def test_where_a_later_stage_begins_there_is_a_line(figures: dict[str, str]) -> None:
-    curves = {model: [(50, 0.1), (100, 0.2)] for model in TRAINABLE_MODELS}
-    without = draw_curves("one", curves, {})
+    without = draw_curves("one", CURVES)
 
     assert figures["curves"].count("stroke-dasharray") == without.count("stroke-dasharray") + 1
 

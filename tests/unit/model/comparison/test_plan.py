@@ -1,6 +1,7 @@
 """Which cells there are, and what is refused before any of them runs."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from model.comparison.cell import CELL_FILE, restore_cell
 from model.comparison.plan import ALL_OTHERS, Plan, Request, make_plan, require_targets
 from model.data.dataset import prepare
 from model.errors import InputError
-from model.model_names import TRAINABLE_MODELS
+from tests import comparisons
 from tests.planted import PlantedLog
 
 
@@ -23,20 +24,13 @@ def other_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "other"
 
 
-def request(dataset_path: Path, out: Path, **changes: Any) -> Request:
-    wanted = Request(
-        datasets=[dataset_path],
-        out=out,
-        models=("opal", "sasrec", "pop"),
-        recipes=("default",),
-        seeds={ALL_OTHERS: 2},
-        ks=(),
-        k_models=TRAINABLE_MODELS,
-        ablations=False,
-        studied=None,
-        options={"dim": 16},
-    )
-    return replace(wanted, **changes)
+def request(
+    dataset_path: Path,
+    out: Path,
+    models: Sequence[str] = ("opal", "sasrec", "pop"),
+    **changes: Any,
+) -> Request:
+    return comparisons.request(dataset_path, out, *models, **{"options": {"dim": 16}, **changes})
 
 
 def folders(plan: Plan, out: Path) -> list[str]:

@@ -8,7 +8,7 @@ from model.comparison.markdown import write_markdown
 from model.comparison.page import write_page
 from model.comparison.plan import Plan
 from model.comparison.summary import Summary
-from tests.finished_cells import finish, finish_all
+from tests.comparisons import finish, finish_all
 
 
 def revised(trained: str | None, measured: str = "c" * 40, *, on: str = "a CPU") -> dict[str, Any]:

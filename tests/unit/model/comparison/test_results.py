@@ -17,7 +17,7 @@ from model.comparison.results import (
 )
 from model.comparison.summary import Summary
 from model.comparison.tables import ACCURACY, overview_row, table_of_results
-from tests.finished_cells import finish, finish_all
+from tests.comparisons import finish, finish_all
 
 
 def test_means_and_deviations_are_over_seeds(plan: Plan) -> None:

@@ -10,32 +10,21 @@ from pathlib import Path
 import pytest
 
 from model.comparison.cell import FAILED_FILE, LOG_FILE, MEASURES_FILE, RUN_FOLDER, Cell
-from model.comparison.plan import ALL_OTHERS, Plan, Request, make_plan
+from model.comparison.plan import ALL_OTHERS, Plan, make_plan
 from model.comparison.running import run_cells
 from model.comparison.summary import Summary
 from model.data.dataset import prepare
 from model.errors import OpalError
-from model.model_names import TRAINABLE_MODELS
 from model.run import git_revision
+from tests.comparisons import request
 from tests.planted import PlantedLog
 
 STEPS = {"dim": 8, "batch_size": 16, "eval_every": 5, "max_steps": 10, "max_len": 9}
 
 
 def plan_of(dataset: Path, out: Path, *models: str, **options: object) -> Plan:
-    request = Request(
-        datasets=[dataset],
-        out=out,
-        models=models,
-        recipes=("default",),
-        seeds={ALL_OTHERS: 1},
-        ks=(),
-        k_models=TRAINABLE_MODELS,
-        ablations=False,
-        studied=None,
-        options={**STEPS, **options},
-    )
-    return make_plan(request)
+    wanted = request(dataset, out, *models, seeds={ALL_OTHERS: 1}, options={**STEPS, **options})
+    return make_plan(wanted)
 
 
 def cells_of(dataset: Path, out: Path, *models: str, **options: object) -> list[Cell]:

@@ -41,12 +41,17 @@ def parts_of(split: pl.LazyFrame) -> list[int]:
     return split.sort("order").collect()["part"].to_list()
 
 
-def slow_user_split(log: Log) -> list[int]:
+def sequences_of(log: Log) -> list[list[int]]:
+    """Each user's interactions as places in the file, in time order."""
     sequences: dict[int, list[int]] = defaultdict(list)
     for order, (user, _) in sorted(enumerate(log), key=lambda row: (row[1][1] or 0, row[0])):
         sequences[user].append(order)
+    return list(sequences.values())
+
+
+def slow_user_split(log: Log) -> list[int]:
     parts = [TRAIN] * len(log)
-    for sequence in sequences.values():
+    for sequence in sequences_of(log):
         if len(sequence) < 5:
             continue
         n = max(1, len(sequence) // 10)
@@ -58,11 +63,8 @@ def slow_user_split(log: Log) -> list[int]:
 
 
 def slow_last_split(log: Log) -> list[int]:
-    sequences: dict[int, list[int]] = defaultdict(list)
-    for order, (user, _) in sorted(enumerate(log), key=lambda row: (row[1][1] or 0, row[0])):
-        sequences[user].append(order)
     parts = [TRAIN] * len(log)
-    for sequence in sequences.values():
+    for sequence in sequences_of(log):
         if len(sequence) > 2:
             parts[sequence[-2]], parts[sequence[-1]] = VALID, TEST
     return parts

@@ -1,15 +1,42 @@
-"""Cells of a comparison as they are after training and measuring, with figures made up."""
+"""Comparisons to ask for, and cells as they are once measured, with figures made up."""
 
 import json
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from model.comparison.array_files import write_arrays
 from model.comparison.cell import MEASURES_FILE, MEASURES_VERSION, USERS_FILE, Cell
-from model.comparison.plan import Plan
+from model.comparison.plan import ALL_OTHERS, Plan, Request
+from model.model_names import TRAINABLE_MODELS
 
 N_USERS = 400
+
+
+def request(dataset: Path, out: Path, *models: str, **changes: Any) -> Request:
+    """Ask for two seeds of models with the default recipe, and for no study.
+
+    Args:
+        dataset: A prepared data set.
+        out: Where cells go.
+        models: Their names.
+        changes: What else is asked for (see ``Request``).
+    """
+    wanted = Request(
+        datasets=[dataset],
+        out=out,
+        models=models,
+        recipes=("default",),
+        seeds={ALL_OTHERS: 2},
+        ks=(),
+        k_models=TRAINABLE_MODELS,
+        ablations=False,
+        studied=None,
+        options={},
+    )
+    return replace(wanted, **changes)
 
 
 def finish(cell: Cell, mean: float, **more: Any) -> None:
